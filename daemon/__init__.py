@@ -1,0 +1,1 @@
+"""The daemon: composition, lifecycle, store, and the use cases behind the API."""

@@ -1,0 +1,1 @@
+"""Records and bindings in SQLite: one writer, numbered migrations."""

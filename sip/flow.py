@@ -1,0 +1,58 @@
+"""A flow: the path that a message took, and that its answer takes back (RFC 5626 3.2)."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Transport(Enum):
+    """The transports of a Via, in its own spelling (RFC 3261 20.42, RFC 7118)."""
+
+    UDP = "UDP"
+    TCP = "TCP"
+    TLS = "TLS"
+    WS = "WS"
+    WSS = "WSS"
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the transport retransmits for us, so that the transaction layer need not (RFC 3261 17)."""
+        return self is not Transport.UDP
+
+    @property
+    def secure(self) -> bool:
+        """Whether the transport is encrypted."""
+        return self in (Transport.TLS, Transport.WSS)
+
+    @property
+    def default_port(self) -> int:
+        """The port of a URI that names none (RFC 3261 19.1.2)."""
+        return 5061 if self.secure else 5060
+
+
+class Address(NamedTuple):
+    """An IP address, as text without brackets, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Flow(NamedTuple):
+    """Where a message came from and how: enough to send another one back along the same way.
+
+    Two messages of one UDP "association", or of one connection, have equal flows; a new connection from the same
+    address is another flow.
+    """
+
+    transport: Transport
+    local: Address
+    remote: Address
+    connection: int = 0
+    """Serial number of the connection; 0 where the transport has none."""
+
+    def __str__(self) -> str:
+        return f"{self.transport.value.lower()}:{self.remote}"

@@ -1,0 +1,1 @@
+"""The only asyncio of the SIP stack: sockets, connections, timers."""
