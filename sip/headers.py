@@ -1,0 +1,203 @@
+"""Header fields: their names, and the grammar that many of them share (RFC 3261 7.3, 20, 25.1)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sip.errors import ParseError
+
+MEMO_ENTRIES = 8192  # distinct values whose parse is kept; a phone sends the same few in every request
+MEMO_LENGTH = 256  # longer values are parsed each time, so that the memo cannot be used to fill memory
+MAX_NAME = 256  # characters of a header name; RFC 4475 has one of 109
+
+_COMPACT = {
+    "a": "Accept-Contact", "b": "Referred-By", "c": "Content-Type", "d": "Request-Disposition",
+    "e": "Content-Encoding", "f": "From", "i": "Call-ID", "j": "Reject-Contact", "k": "Supported",
+    "l": "Content-Length", "m": "Contact", "o": "Event", "r": "Refer-To", "s": "Subject", "t": "To",
+    "u": "Allow-Events", "v": "Via", "x": "Session-Expires", "y": "Identity",
+}  # fmt: skip
+_IRREGULAR = {
+    "call-id": "Call-ID", "cseq": "CSeq", "mime-version": "MIME-Version", "www-authenticate": "WWW-Authenticate",
+    "min-se": "Min-SE", "rack": "RAck", "rseq": "RSeq", "p-asserted-identity": "P-Asserted-Identity",
+    "x-kazoo-aor": "X-KAZOO-AOR", "x-kazoo-invite-format": "X-KAZOO-INVITE-FORMAT",
+}  # fmt: skip
+
+TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+\Z")
+_NAME_ADDR = re.compile(r'\s*(?P<display>"(?:[^"\\]|\\.)*"|[^<"]*?)\s*<(?P<uri>[^<>]*)>\s*(?P<params>.*)\Z', re.DOTALL)
+_PARAM = re.compile(
+    r"\s*;\s*(?P<name>[^\s;=,\"<>]+)\s*(?:=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|<[^<>]*>|[^\s;,\"<>]*))?\s*"
+)
+_DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f,;:@<>\[\]()\\]*\Z")
+_CSEQ = re.compile(r"([0-9]{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\Z")
+
+Params = tuple[tuple[str, "str | None"], ...]
+
+
+@lru_cache(maxsize=512)
+def header_name(name: str) -> str:
+    """Return the canonical spelling of a header name or compact form; case is of no account (RFC 3261 7.3.1)."""
+    low = name.strip(" \t").lower()
+    if len(low) == 1 and low in _COMPACT:
+        return _COMPACT[low]
+    return _IRREGULAR.get(low) or "-".join(part.capitalize() for part in low.split("-"))
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """A name-addr or addr-spec with its header parameters: From, To, Contact, Route (RFC 3261 20.10)."""
+
+    display: str
+    """Unquoted; empty where there is none."""
+    uri: str
+    """As it was written, not yet parsed."""
+    params: Params = ()
+    """Name in lower case and unquoted value, or None for a flag."""
+
+    @staticmethod
+    def parse(text: str) -> NameAddr:
+        """Parse one value. Raises ParseError."""
+        return _name_addr_memoised(text) if len(text) <= MEMO_LENGTH else _parse_name_addr(text)
+
+    def param(self, name: str) -> str | None:
+        """Return the value of a header parameter; empty for a flag, None where it is absent."""
+        return next((value or "" for key, value in self.params if key == name), None)
+
+    @property
+    def tag(self) -> str | None:
+        """The tag parameter (RFC 3261 19.3)."""
+        return self.param("tag")
+
+    def with_param(self, name: str, value: str | None) -> NameAddr:
+        """Return a copy with the parameter set."""
+        kept = tuple(item for item in self.params if item[0] != name)
+        return NameAddr(self.display, self.uri, (*kept, (name, value)))
+
+    def __str__(self) -> str:
+        display = f"{quote(self.display)} " if self.display else ""
+        params = "".join(f";{key}" if value is None else f";{key}={_param_text(value)}" for key, value in self.params)
+        return f"{display}<{self.uri}>{params}"
+
+
+@dataclass(frozen=True, slots=True)
+class CSeq:
+    """A CSeq value (RFC 3261 20.16)."""
+
+    number: int
+    method: str
+
+    @staticmethod
+    def parse(text: str) -> CSeq:
+        """Parse a CSeq value. Raises ParseError where the number does not fit 31 bits (RFC 3261 8.1.1.5)."""
+        match = _CSEQ.match(text)
+        if match is None:
+            raise ParseError("malformed CSeq")
+        number = int(match[1])
+        if number >= 2**31:
+            raise ParseError("the CSeq number is out of range")
+        return CSeq(number, match[2])
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.method}"
+
+
+def split_values(text: str) -> list[str]:
+    """Split a header value at its commas, except those within quotes or angle brackets (RFC 3261 7.3.1)."""
+    if "," not in text:
+        return [text]
+    if '"' not in text and "<" not in text:
+        return [part.strip() for part in text.split(",")]
+    parts: list[str] = []
+    start = 0
+    for comma in _top_level_commas(text):
+        parts.append(text[start:comma].strip())
+        start = comma + 1
+    parts.append(text[start:].strip())
+    return parts
+
+
+def parse_params(text: str) -> Params:
+    """Parse `;name=value` parameters; names in lower case, values unquoted. Raises ParseError."""
+    params: list[tuple[str, str | None]] = []
+    position = 0
+    while position < len(text):
+        match = _PARAM.match(text, position)
+        if match is None:
+            raise ParseError("malformed parameters", offset=position)
+        value = match["value"]
+        params.append((match["name"].lower(), unquote(value) if value is not None else None))
+        position = match.end()
+    return tuple(params)
+
+
+def parse_seconds(text: str, *, default: int) -> int:
+    """Read a delta-seconds, leniently: quoted is read, more than 2**32-1 or no number at all is the default.
+
+    Phones send `expires="3600"` and `Expires: 3600User-Agent: ...`; RFC 3261 10.3 step 6 asks for the default where
+    the value is malformed.
+    """
+    digits = text.strip().strip('"')
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 10:
+        return default
+    seconds = int(digits)
+    return seconds if seconds < 2**32 else default
+
+
+def quote(text: str) -> str:
+    """Return the text as a quoted-string (RFC 3261 25.1)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def unquote(text: str) -> str:
+    """Return what a quoted-string means; other text is returned as it is."""
+    if len(text) < 2 or text[0] != '"':
+        return text
+    inner = text[1:-1]
+    return re.sub(r"\\(.)", r"\1", inner, flags=re.DOTALL) if "\\" in inner else inner
+
+
+def _top_level_commas(text: str) -> list[int]:
+    commas: list[int] = []
+    quoted = bracketed = False
+    position = 0
+    while position < len(text):
+        char = text[position]
+        if quoted:
+            if char == "\\":
+                position += 1
+            elif char == '"':
+                quoted = False
+        elif char == '"':
+            quoted = True
+        elif char == "<":
+            bracketed = True
+        elif char == ">":
+            bracketed = False
+        elif char == "," and not bracketed:
+            commas.append(position)
+        position += 1
+    return commas
+
+
+def _parse_name_addr(text: str) -> NameAddr:
+    match = _NAME_ADDR.match(text)
+    if match is not None:
+        display = match["display"]
+        if not display.startswith('"') and not _DISPLAY.match(display):
+            raise ParseError("the display name has characters that need quotes")
+        return NameAddr(unquote(display), match["uri"].strip(), parse_params(match["params"]))
+    if "<" in text or ">" in text or '"' in text.partition(";")[0]:
+        raise ParseError("malformed address")
+    # RFC 3261 20: without angle brackets every parameter is the header's, and none of "," "?" may stand in the URI.
+    uri, semicolon, params = text.strip().partition(";")
+    if "?" in uri or "," in uri or " " in uri.strip() or not uri:
+        raise ParseError("the address needs angle brackets")
+    return NameAddr("", uri.strip(), parse_params(semicolon + params))
+
+
+def _param_text(value: str) -> str:
+    return value if TOKEN.match(value) or value.startswith("[") else quote(value)
+
+
+_name_addr_memoised = lru_cache(maxsize=MEMO_ENTRIES)(_parse_name_addr)

@@ -1,0 +1,312 @@
+"""SIP messages: bytes in, lazily read values out, and back (RFC 3261 7).
+
+Parsing indexes the header lines and looks at no value. What is wrong with a message that could still be answered is
+kept as its `defect`, so that the answer can be made from the same message.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from sip.errors import LocalProtocolError, ParseError
+from sip.headers import MAX_NAME, CSeq, NameAddr, header_name, split_values
+from sip.via import Via
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_MESSAGE: Final = 65_535  # bytes: one UDP datagram, and no more by stream
+MAX_HEADER_LINES: Final = 256  # RFC 4475's longest has under 60
+MAX_HEADER_LINE: Final = 8192  # bytes; cookies of RFC 8760 and certificates of RFC 4474 stay under 4 KiB
+
+_FOLD = re.compile(r"\r\n[ \t]+")
+_VERSION = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE)
+_METHOD = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,64}\Z")
+_STATUS_LINE = re.compile(r"SIP/2\.0 +([1-6][0-9]{2})(?: (.*))?\Z", re.IGNORECASE | re.DOTALL)
+
+REASONS: Final[dict[int, str]] = {
+    100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress",
+    200: "OK", 202: "Accepted", 204: "No Notification", 300: "Multiple Choices", 301: "Moved Permanently",
+    302: "Moved Temporarily", 305: "Use Proxy", 380: "Alternative Service", 400: "Bad Request", 401: "Unauthorized",
+    402: "Payment Required", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable",
+    407: "Proxy Authentication Required", 408: "Request Timeout", 410: "Gone", 412: "Conditional Request Failed",
+    413: "Request Entity Too Large", 414: "Request-URI Too Long", 415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme", 420: "Bad Extension", 421: "Extension Required",
+    422: "Session Interval Too Small", 423: "Interval Too Brief", 439: "First Hop Lacks Outbound Support",
+    480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist", 482: "Loop Detected",
+    483: "Too Many Hops", 484: "Address Incomplete", 485: "Ambiguous", 486: "Busy Here", 487: "Request Terminated",
+    488: "Not Acceptable Here", 489: "Bad Event", 491: "Request Pending", 493: "Undecipherable",
+    500: "Server Internal Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
+    504: "Server Time-out", 505: "Version Not Supported", 513: "Message Too Large", 600: "Busy Everywhere",
+    603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable",
+}  # fmt: skip
+
+
+class Message:
+    """What requests and responses share: header fields and a body.
+
+    Header names are given in their canonical spelling (`Call-ID`, `CSeq`), whatever the peer wrote.
+    """
+
+    __slots__ = ("_fields", "body", "defect")
+
+    def __init__(self, fields: dict[str, list[str]] | None = None, body: bytes = b"") -> None:
+        self._fields: dict[str, list[str]] = {} if fields is None else fields
+        self.body = body
+        self.defect: ParseError | None = None
+        """The first structural fault that was met while parsing."""
+
+    def first(self, name: str) -> str | None:
+        """Return the first value line of a header, None where it is absent."""
+        lines = self._fields.get(name)
+        return lines[0] if lines else None
+
+    def one(self, name: str) -> str:
+        """Return the value of a header that must stand exactly once. Raises ParseError."""
+        lines = self._fields.get(name)
+        if not lines:
+            raise ParseError(f"{name} is missing")
+        if len(lines) > 1:
+            raise ParseError(f"{name} stands more than once")
+        return lines[0]
+
+    def lines(self, name: str) -> list[str]:
+        """Return the value lines of a header, unsplit."""
+        return self._fields.get(name, [])
+
+    def values(self, name: str) -> list[str]:
+        """Return the comma-separated values of a header over all its lines (RFC 3261 7.3.1)."""
+        lines = self._fields.get(name)
+        if not lines:
+            return []
+        return split_values(lines[0]) if len(lines) == 1 else [value for line in lines for value in split_values(line)]
+
+    def names(self) -> Iterable[str]:
+        """Return the canonical names of the headers that are present, in order."""
+        return self._fields.keys()
+
+    def add(self, name: str, value: str) -> None:
+        """Append a header line. Raises LocalProtocolError where the value would break out of its line."""
+        self._fields.setdefault(name, []).append(_checked(name, value))
+
+    def set(self, name: str, *values: str) -> None:
+        """Put these lines in the place of whatever the header had; none removes it."""
+        if values:
+            self._fields[name] = [_checked(name, value) for value in values]
+        else:
+            self._fields.pop(name, None)
+
+    def tokens(self, name: str) -> frozenset[str]:
+        """Return the values of a header of option tags or methods, in lower case (Supported, Require, Allow)."""
+        return frozenset(value.lower() for value in self.values(name) if value)
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID. Raises ParseError where it is missing."""
+        return self.one("Call-ID")
+
+    @property
+    def cseq(self) -> CSeq:
+        """The CSeq. Raises ParseError."""
+        return CSeq.parse(self.one("CSeq"))
+
+    @property
+    def from_(self) -> NameAddr:
+        """The From. Raises ParseError."""
+        return NameAddr.parse(self.one("From"))
+
+    @property
+    def to(self) -> NameAddr:
+        """The To. Raises ParseError."""
+        return NameAddr.parse(self.one("To"))
+
+    @property
+    def via(self) -> Via:
+        """The topmost Via. Raises ParseError."""
+        values = self._fields.get("Via")
+        if not values:
+            raise ParseError("Via is missing")
+        return Via.parse(split_values(values[0])[0])
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the body in lower case, without parameters; empty where none is said."""
+        return (self.first("Content-Type") or "").partition(";")[0].strip().lower()
+
+    def _encode(self, start_line: str) -> bytes:
+        parts = [start_line]
+        for name, lines in self._fields.items():
+            if name != "Content-Length":
+                parts.extend(f"{name}: {line}" for line in lines)
+        parts.append(f"Content-Length: {len(self.body)}\r\n\r\n")
+        return "\r\n".join(parts).encode("utf-8", "surrogateescape") + self.body
+
+
+class Request(Message):
+    """A SIP request."""
+
+    __slots__ = ("method", "uri", "version")
+
+    def __init__(
+        self,
+        method: str,
+        uri: str,
+        fields: dict[str, list[str]] | None = None,
+        body: bytes = b"",
+        version: str = "SIP/2.0",
+    ) -> None:
+        super().__init__(fields, body)
+        self.method = method
+        self.uri = uri
+        """The Request-URI as it stands in the request line, not yet parsed."""
+        self.version = version
+
+    def encode(self) -> bytes:
+        """Return the request as it goes on the wire, with a Content-Length that is true."""
+        if not self.uri or any(char in self.uri for char in " \r\n"):
+            raise LocalProtocolError(f"the Request-URI would break the request line: {self.uri!r}")
+        return self._encode(f"{self.method} {self.uri} {self.version}")
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.uri}>"
+
+
+class Response(Message):
+    """A SIP response."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(
+        self, status: int, reason: str | None = None, fields: dict[str, list[str]] | None = None, body: bytes = b""
+    ) -> None:
+        super().__init__(fields, body)
+        self.status = status
+        self.reason = reason_phrase(status) if reason is None else reason
+
+    @classmethod
+    def to_request(cls, request: Request, status: int, reason: str | None = None, *, to_tag: str = "") -> Response:
+        """Build the response to a request (RFC 3261 8.2.6.2), with our tag in To where there is none yet."""
+        fields = {name: list(lines) for name in _COPIED if (lines := request.lines(name))}
+        to = fields.get("To")
+        if to_tag and to and status > 100 and ";tag=" not in to[0].lower():
+            to[0] = f"{to[0]};tag={to_tag}"
+        return cls(status, reason, fields)
+
+    @property
+    def final(self) -> bool:
+        """Whether the response ends its transaction."""
+        return self.status >= 200
+
+    @property
+    def success(self) -> bool:
+        """Whether the response is a 2xx."""
+        return 200 <= self.status < 300
+
+    def encode(self) -> bytes:
+        """Return the response as it goes on the wire, with a Content-Length that is true."""
+        return self._encode(f"SIP/2.0 {self.status} {_checked('reason', self.reason)}")
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.reason}>"
+
+
+def reason_phrase(status: int) -> str:
+    """Return the usual reason phrase of a status (RFC 3261 21)."""
+    known = REASONS.get(status)
+    if known:
+        return known
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def parse_message(data: bytes) -> Request | Response:
+    """Parse one message: a datagram, or what the stream framing cut out.
+
+    Octets beyond Content-Length are ignored (RFC 3261 18.3). Raises ParseError only where nothing can be answered: no
+    start line, or a response that is not one; every other fault is the message's `defect`.
+    """
+    head, blank, body = data.partition(b"\r\n\r\n")
+    text = head.decode("utf-8", "surrogateescape")
+    if "\r\n " in text or "\r\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    lines = text.split("\r\n")
+    message = _start(lines[0])
+    if not blank:
+        message.defect = ParseError("the header ends without an empty line")
+    elif text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
+        message.defect = ParseError("a bare CR or LF stands in the header")
+    _index(message, lines)
+    _cut_body(message, body)
+    return message
+
+
+def _start(line: str) -> Request | Response:
+    if line[:4].upper() == "SIP/":
+        match = _STATUS_LINE.match(line)
+        if match is None:
+            raise ParseError("malformed status line")
+        return Response(int(match[1]), match[2] or "")
+    method, _, rest = line.partition(" ")
+    uri, _, version = rest.rpartition(" ")
+    if version == "SIP/2.0" and method and uri and " " not in uri and _METHOD.match(method):
+        return Request(method, uri)
+    return _doubtful_request(line)
+
+
+def _doubtful_request(line: str) -> Request:
+    """Read what can be read of a request line that is not by the grammar, so that it can be refused by name."""
+    parts = line.split()
+    version = next((part for part in reversed(parts) if _VERSION.match(part)), "")
+    if len(parts) < 2 or not _METHOD.match(parts[0]) or not version:
+        raise ParseError("neither a request nor a response")
+    request = Request(parts[0], parts[1])
+    if version.upper() != "SIP/2.0":
+        request.defect = ParseError("the SIP version is not supported", status=505)
+    else:
+        request.defect = ParseError("malformed request line")
+    return request
+
+
+def _index(message: Message, lines: list[str]) -> None:
+    fields = message._fields
+    if len(lines) > MAX_HEADER_LINES:
+        message.defect = message.defect or ParseError("too many header lines", status=400)
+        del lines[MAX_HEADER_LINES:]
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not name or len(name) > MAX_NAME or len(value) > MAX_HEADER_LINE or name[0] in " \t":
+            message.defect = message.defect or ParseError("malformed header line")
+            continue
+        key = header_name(name)
+        present = fields.get(key)
+        if present is None:
+            fields[key] = [value.strip()]
+        else:
+            present.append(value.strip())
+
+
+def _cut_body(message: Message, body: bytes) -> None:
+    lengths = message.lines("Content-Length")
+    if not lengths:
+        message.body = body
+        return
+    text = lengths[0]
+    if len(lengths) > 1 or not (text.isascii() and text.isdigit()) or len(text) > 9:
+        message.defect = message.defect or ParseError("malformed Content-Length")
+    elif int(text) > len(body):
+        message.defect = message.defect or ParseError("the body is shorter than Content-Length")
+    else:
+        message.body = body[: int(text)]
+
+
+def _checked(name: str, value: str) -> str:
+    if "\r" in value or "\n" in value:
+        raise LocalProtocolError(f"a line break in the value of {name}")
+    return value
+
+
+_COPIED = ("Via", "From", "To", "Call-ID", "CSeq")
