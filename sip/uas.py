@@ -1,0 +1,85 @@
+"""What a server checks before it looks at the method's own meaning (RFC 3261 8.2, 16.3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sip.errors import ParseError
+from sip.message import Request, Response
+from sip.uri import SipUri
+
+ALLOW: Final = "REGISTER, OPTIONS, INVITE, ACK, CANCEL, BYE, NOTIFY, INFO, UPDATE"
+METHODS: Final = frozenset(ALLOW.split(", "))
+ACCEPT: Final = "application/sdp"
+SUPPORTED_TAGS: Final = frozenset({"path", "outbound"})
+SUPPORTED: Final = "path, outbound"
+
+
+def inspect(request: Request) -> Response | None:
+    """Return the refusal that the request earns before its method is looked at, None where it may go on.
+
+    In the order of RFC 3261 8.2: syntax (400, 505), method (405), Request-URI (416), Require (420), content (415).
+    An ACK is inspected like the rest, but whoever calls must not answer it.
+    """
+    try:
+        _check_syntax(request)
+        if request.method not in METHODS:
+            return _refuse(request, 405, Allow=ALLOW)
+        SipUri.parse(request.uri)
+    except ParseError as fault:
+        return Response.to_request(request, fault.status, _reason(fault))
+    unknown = sorted(request.tokens("Require") - SUPPORTED_TAGS) if request.lines("Require") else []
+    if unknown and request.method not in ("ACK", "CANCEL"):
+        return _refuse(request, 420, Unsupported=", ".join(unknown))
+    if request.body and request.method in ("INVITE", "UPDATE"):
+        return _inspect_body(request)
+    return None
+
+
+def options_answer(request: Request) -> Response:
+    """Answer an OPTIONS: what can be asked of us (RFC 3261 11.2)."""
+    accepted = request.values("Accept")
+    if accepted and not any(_accepts(value) for value in accepted):
+        return _refuse(request, 406)
+    response = Response.to_request(request, 200)
+    response.add("Allow", ALLOW)
+    response.add("Accept", ACCEPT)
+    response.add("Supported", SUPPORTED)
+    return response
+
+
+def _check_syntax(request: Request) -> None:
+    if request.defect is not None:
+        raise request.defect
+    cseq = request.cseq
+    if cseq.method != request.method:
+        raise ParseError("the method of CSeq is another one")
+    if not request.call_id:
+        raise ParseError("Call-ID is empty")
+    _ = request.from_, request.to
+    forwards = request.first("Max-Forwards")
+    if forwards is not None and not (forwards.isascii() and forwards.isdigit() and len(forwards) <= 3):
+        raise ParseError("malformed Max-Forwards")
+
+
+def _inspect_body(request: Request) -> Response | None:
+    if request.first("Content-Encoding") not in (None, "", "identity"):
+        return _refuse(request, 415, **{"Accept-Encoding": "identity"})
+    if request.content_type not in ("application/sdp", "multipart/mixed"):
+        return _refuse(request, 415, Accept=ACCEPT)
+    return None
+
+
+def _accepts(value: str) -> bool:
+    return value.partition(";")[0].strip().lower() in ("application/sdp", "application/*", "*/*")
+
+
+def _refuse(request: Request, status: int, **headers: str) -> Response:
+    response = Response.to_request(request, status)
+    for name, value in headers.items():
+        response.add(name, value)
+    return response
+
+
+def _reason(fault: ParseError) -> str:
+    return fault.reason[:1].upper() + fault.reason[1:]
