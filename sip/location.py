@@ -1,0 +1,174 @@
+"""The location service: which contacts an AOR has, and for how long (RFC 3261 10.1).
+
+The table is in memory and is the only thing that is read while SIP is handled; what changes in it is handed to a
+`BindingStore`. Times are readings of one monotonic clock, so that a clock that jumps expires nobody.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sip.flow import Flow
+    from sip.uri import Aor
+
+
+@dataclass(slots=True, eq=False)
+class Binding:
+    """One contact of an AOR, the flow that reaches it, and the REGISTER that last set it.
+
+    Treat a binding as frozen: a REGISTER puts a new one in its place. Only `last_seen` is written in place.
+    """
+
+    aor: Aor
+    account_id: str
+    device_id: str
+    contact: str
+    """The Contact URI as the phone wrote it."""
+    flow: Flow
+    call_id: str
+    cseq: int
+    expires_at: float
+    granted: int
+    """Seconds that the last REGISTER was granted."""
+    first_registered: float
+    registered_at: float
+    """When the last REGISTER came."""
+    user_agent: str = ""
+    path: tuple[str, ...] = ()
+    """The Path values to send requests along, first hop first (RFC 3327)."""
+    instance: str = ""
+    """The +sip.instance, without which reg_id means nothing (RFC 5626 4.1)."""
+    reg_id: int = 0
+    q: float = 1.0
+    last_seen: float = 0.0
+    """When the phone last sent anything."""
+
+    @property
+    def key(self) -> tuple[Aor, str, str, int]:
+        """What tells this binding from the others of all AORs."""
+        return self.aor, self.contact, self.instance, self.reg_id
+
+
+@dataclass(frozen=True, slots=True)
+class BindingChanges:
+    """What a REGISTER, an expiry or an operator did to the bindings of an AOR."""
+
+    put: tuple[Binding, ...] = ()
+    """New or refreshed."""
+    removed: tuple[Binding, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.removed)
+
+
+class BindingStore(Protocol):
+    """Where bindings outlive the process."""
+
+    def save(self, changes: BindingChanges, done: Callable[[Exception | None], None]) -> None:
+        """Queue the changes and call `done` once they are durable, or with why they are not. Never waits."""
+        ...
+
+
+class LocationTable:
+    """All live bindings, by AOR and by device. A device has one AOR.
+
+    Call `expire` before reading by account or device: what is over is found by it alone. Reading by AOR looks by itself.
+    """
+
+    __slots__ = ("_bindings", "_count", "_deadlines", "_devices", "_scheduled")
+
+    def __init__(self) -> None:
+        self._bindings: dict[Aor, tuple[Binding, ...]] = {}
+        self._devices: dict[str, dict[str, Aor]] = {}
+        self._deadlines: list[tuple[float, Aor]] = []
+        self._scheduled: dict[Aor, float] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def bindings(self, aor: Aor, now: float) -> tuple[Binding, ...]:
+        """Return the live bindings of an AOR, best first: by q, then the latest registered."""
+        found = self._bindings.get(aor, ())
+        if len(found) == 1:
+            return found if found[0].expires_at > now else ()
+        live = [binding for binding in found if binding.expires_at > now]
+        return tuple(sorted(live, key=lambda binding: (-binding.q, -binding.registered_at)))
+
+    def device_bindings(self, account_id: str, device_id: str, now: float) -> tuple[Binding, ...]:
+        """Return the live bindings of a device, best first."""
+        aor = self._devices.get(account_id, {}).get(device_id)
+        return self.bindings(aor, now) if aor is not None else ()
+
+    def account_bindings(self, account_id: str) -> Iterator[Binding]:
+        """Return the bindings of an account."""
+        for aor in list(self._devices.get(account_id, {}).values()):
+            yield from self._bindings[aor]
+
+    def registered_devices(self, account_id: str) -> Sequence[str]:
+        """Return the ids of the account's devices that have a binding."""
+        return list(self._devices.get(account_id, ()))
+
+    def is_registered(self, account_id: str, device_id: str) -> bool:
+        """Return whether the device has a binding."""
+        return device_id in self._devices.get(account_id, ())
+
+    def apply(self, changes: BindingChanges) -> None:
+        """Make the changes; a binding put takes the place of the one with its key."""
+        for binding in changes.removed:
+            self._replace(binding.aor, binding.key, None)
+        for binding in changes.put:
+            self._replace(binding.aor, binding.key, binding)
+            self._schedule(binding.aor, binding.expires_at)
+
+    def expire(self, now: float) -> BindingChanges:
+        """Remove and return the bindings whose time is over."""
+        removed: list[Binding] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            deadline, aor = heapq.heappop(self._deadlines)
+            if self._scheduled.get(aor) != deadline:
+                continue  # an earlier deadline was set after this one, and has been looked at
+            del self._scheduled[aor]
+            bindings = self._bindings.get(aor, ())
+            removed += (binding for binding in bindings if binding.expires_at <= now)
+            if live := [binding.expires_at for binding in bindings if binding.expires_at > now]:
+                self._schedule(aor, min(live))
+        changes = BindingChanges(removed=tuple(removed))
+        self.apply(changes)
+        return changes
+
+    def next_expiry(self) -> float | None:
+        """Return when `expire` may next find something; None while the table is empty."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def _schedule(self, aor: Aor, deadline: float) -> None:
+        # One standing deadline an AOR: a refresh that only moves it later is noticed when it comes.
+        standing = self._scheduled.get(aor)
+        if standing is None or deadline < standing:
+            self._scheduled[aor] = deadline
+            heapq.heappush(self._deadlines, (deadline, aor))
+
+    def _replace(self, aor: Aor, key: tuple[Aor, str, str, int], binding: Binding | None) -> None:
+        before = self._bindings.get(aor, ())
+        after = tuple(other for other in before if other.key != key)
+        if binding is not None:
+            after = (*after, binding)
+        if after:
+            self._bindings[aor] = after
+        elif before:
+            del self._bindings[aor]
+        self._count += len(after) - len(before)
+        self._index(aor, before, after)
+
+    def _index(self, aor: Aor, before: Sequence[Binding], after: Sequence[Binding]) -> None:
+        if before and (not after or before[0].device_id != after[0].device_id):
+            devices = self._devices[before[0].account_id]
+            if devices.get(before[0].device_id) == aor:
+                del devices[before[0].device_id]
+        if after:
+            self._devices.setdefault(after[0].account_id, {})[after[0].device_id] = aor
