@@ -301,13 +301,13 @@ def tone_level(path: Path, frequency: float) -> float:
     """Return the share (0 to 1) of the recording's power that lies at the frequency."""
     with wave.open(str(path)) as recording:
         channels, rate = recording.getnchannels(), recording.getframerate()
-        samples = array("h", recording.readframes(recording.getnframes()))[::channels]
+        samples: array[int] = array("h", recording.readframes(recording.getnframes()))[::channels]
     power = float(sum(sample * sample for sample in samples))
     if not power:
         return 0.0
     step = 2 * math.pi * frequency / rate
-    spectrum = sum(sample * cmath.exp(-1j * step * index) for index, sample in enumerate(samples))
-    return min(1.0, 2 * abs(spectrum) ** 2 / (power * len(samples)))
+    spectrum: complex = sum(sample * cmath.exp(-1j * step * index) for index, sample in enumerate(samples))
+    return min(1.0, 2 * abs(spectrum) * abs(spectrum) / (power * len(samples)))
 
 
 def _module_folder() -> str | None:

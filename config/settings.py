@@ -1,0 +1,157 @@
+"""The settings: one frozen dataclass a section, one field a key.
+
+Rule: a key is made here and nowhere else. Its type, default, bounds and the docstring under it are what the loader
+checks, and what `default.toml` and the documentation are generated from (`make reference`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from config.listen import HostPort, Listener, ListenTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+T = TypeVar("T")
+
+RULE = "rule"
+"""Under this name a field's metadata holds its `Rule`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a key may hold beside what its type says."""
+
+    unit: str = ""
+    least: int | None = None
+    most: int | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    """A regular expression that the whole text must match, unless it is empty."""
+    example: str = ""
+    """A text that matches the pattern."""
+    secret: bool = False
+    """Never shown: not in a repr, a log line or a message about a fault."""
+
+
+def key(default: T, rule: Rule | None = None) -> T:
+    """Declare a key: a dataclass field with its rule."""
+    rule = rule or Rule()
+    return field(default=default, repr=not rule.secret, metadata={RULE: rule})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with the configuration."""
+
+    key: str
+    """Such as `sip.min_expires`, an environment variable, or a file's path."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the file."""
+
+    def conflicts(self) -> Iterable[Fault]:
+        """Return the faults of keys that each are right alone."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class SipSettings(Section):
+    """SIP: where phones register, and for how long."""
+
+    listen: tuple[Listener, ...] = key(
+        (Listener(ListenTransport.UDP, "0.0.0.0", 5060), Listener(ListenTransport.TCP, "0.0.0.0", 5060))  # noqa: S104 - phones come from everywhere
+    )
+    """Addresses that SIP is served on, each `udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT`; an IPv6 address in brackets."""
+
+    default_realm: str = key("", Rule(pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", example="sip.example.com"))
+    """Realm of the account that phones mean which register to an address of this host rather than to a realm.
+    Empty means the master account's."""
+
+    min_expires: int = key(60, Rule(unit="seconds", least=1, most=86_400))
+    """Shortest registration; a phone that asks for less is told 423 and this figure."""
+
+    max_expires: int = key(3600, Rule(unit="seconds", least=1, most=86_400))
+    """Longest registration; a phone that asks for more gets this."""
+
+    max_contacts: int = key(10, Rule(least=1, most=100))
+    """Contacts that one device may have registered at once."""
+
+    def conflicts(self) -> Iterator[Fault]:
+        """Yield the faults of keys that each are right alone."""
+        if self.min_expires > self.max_expires:
+            yield Fault("sip.min_expires", f"is {self.min_expires}, above sip.max_expires, which is {self.max_expires}")
+        if not self.listen:
+            yield Fault("sip.listen", "needs at least one address")
+        for listener in sorted({str(each) for each in self.listen if each.port and self.listen.count(each) > 1}):
+            yield Fault("sip.listen", f"names {listener} more than once")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings(Section):
+    """The HTTP API."""
+
+    listen: HostPort = key(HostPort("127.0.0.1", 8000))
+    """Address that the API is served on."""
+
+    token_ttl: int = key(3600, Rule(unit="seconds", least=1, most=31_536_000))
+    """Life of an auth token."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings(Section):
+    """The database."""
+
+    path: str = key("")
+    """SQLite file. Empty means `roost.db` in `$STATE_DIRECTORY` (systemd sets it), or else `var/roost.db` below the
+    working directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuickcallSettings(Section):
+    """Click-to-call: where numbers go that are no device of the account."""
+
+    route: str = key("", Rule(pattern=r"sips?:[^\s{}]*\{number\}[^\s{}]*", example="sip:{number}@127.0.0.1:5080"))
+    """SIP URI such as `sip:{number}@127.0.0.1:5080`, with `{number}` where the number goes. Empty means that only
+    devices can be called."""
+
+    username: str = key("")
+    """User name for the route, if it asks for one."""
+
+    password: str = key("", Rule(secret=True))
+    """Password for the route, if it asks for one."""
+
+    def conflicts(self) -> Iterator[Fault]:
+        """Yield the faults of keys that each are right alone."""
+        if self.password and not self.username:
+            yield Fault("quickcall.username", "is empty, but quickcall.password is set")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings(Section):
+    """The log, on standard error."""
+
+    level: str = key("info", Rule(choices=("debug", "info", "warning", "error")))
+    """Least severe event that is logged."""
+
+    format: str = key("auto", Rule(choices=("auto", "console", "json")))
+    """`console` is for people, `json` for machines; `auto` takes console on a terminal and JSON otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be configured."""
+
+    sip: SipSettings = field(default_factory=SipSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    quickcall: QuickcallSettings = field(default_factory=QuickcallSettings)
+    log: LogSettings = field(default_factory=LogSettings)
