@@ -1,1 +1,10 @@
-"""Records and bindings in SQLite: one writer, numbered migrations."""
+"""What Roost keeps: documents, tokens and bindings, in one SQLite file."""
+
+from __future__ import annotations
+
+from daemon.store.documents import Change, StoredDocuments
+from daemon.store.migrations import MigrationRefused
+from daemon.store.store import MasterExists, NewAccount, Store
+from daemon.store.tokens import StoredTokens
+
+__all__ = ["Change", "MasterExists", "MigrationRefused", "NewAccount", "Store", "StoredDocuments", "StoredTokens"]

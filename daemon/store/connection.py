@@ -1,0 +1,55 @@
+"""The database file, and a connection to it as every part of the store wants it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+import aiosqlite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+BUSY_TIMEOUT = 5.0
+"""Seconds that a connection waits for another process's write to end."""
+
+WRITER_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # what was answered is on the disk
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_size_limit = 67108864",  # give the space of a long log back after a storm of writes
+)
+READER_PRAGMAS = ("PRAGMA query_only = ON",)
+
+
+def prepare_file(path: Path) -> None:
+    """Make the file, and its directory, if they are missing; nobody but the owner may read them.
+
+    SQLite gives the files beside it (`-wal`, `-shm`) the same mode.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
+async def connect(path: Path, pragmas: Sequence[str], *, busy_timeout: float = BUSY_TIMEOUT) -> aiosqlite.Connection:
+    """Open the existing file; transactions are begun by hand, rows are read by name."""
+    connection = await aiosqlite.connect(_uri_of(path), uri=True, isolation_level=None, timeout=busy_timeout)
+    try:
+        connection.row_factory = sqlite3.Row
+        for pragma in pragmas:
+            await connection.execute_fetchall(pragma)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+def _uri_of(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=rw"  # never made here: a file that vanished is a fault, not a new database

@@ -1,0 +1,102 @@
+"""The database: one writer, and readers that never wait for it (SQLite in WAL mode).
+
+Another process may use the file at the same time. Everything here raises StoreUnavailable where the file cannot be
+read or written, and works again when it can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from api.ports import StoreUnavailable
+from daemon.store.connection import BUSY_TIMEOUT, READER_PRAGMAS, WRITER_PRAGMAS, connect, prepare_file
+from daemon.store.faults import Health, is_fault, needs_reopening
+from daemon.store.migrations import migrate, shipped_migrations
+from daemon.store.writer import Writer
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import aiosqlite
+
+    from daemon.store.writer import Committed, Job
+
+T = TypeVar("T")
+
+READERS = 2
+MAX_WAITING = 1024  # jobs in the queue; who comes then waits to get into it
+
+
+class Database:
+    """The file, opened by `Database.open` and up to date."""
+
+    def __init__(self, path: Path, busy_timeout: float) -> None:
+        self._reader = partial(connect, path, READER_PRAGMAS, busy_timeout=busy_timeout)
+        self._writer = Writer(partial(connect, path, WRITER_PRAGMAS, busy_timeout=busy_timeout))
+        self._slots = asyncio.Semaphore(MAX_WAITING)
+        self._idle: asyncio.LifoQueue[aiosqlite.Connection | None] = asyncio.LifoQueue()
+        self._health = Health("read")
+        for _ in range(READERS):
+            self._idle.put_nowait(None)
+
+    @classmethod
+    async def open(cls, path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> Database:
+        """Open the file, made if it is missing, and migrate it.
+
+        Raises StoreUnavailable, or MigrationRefused where it is not ours or from a newer version.
+        """
+        try:
+            prepare_file(path)
+            connection = await connect(path, WRITER_PRAGMAS, busy_timeout=busy_timeout)
+            try:
+                await migrate(connection, path, shipped_migrations())
+            except BaseException:
+                await connection.close()
+                raise
+        except Exception as error:
+            if is_fault(error):
+                raise StoreUnavailable(f"{path}: {error}") from error
+            raise
+        database = cls(path, busy_timeout)
+        database._writer.start(connection)
+        return database
+
+    async def close(self) -> None:
+        """Write what waits, then close every connection."""
+        await self._writer.close()
+        for _ in range(READERS):
+            connection = await self._idle.get()
+            if connection is not None:
+                await connection.close()
+
+    async def write(self, job: Job[T], committed: Committed[T] | None = None) -> T:
+        """Run the job in the next transaction and return its result once that is committed (see `Writer.submit`)."""
+        async with self._slots:
+            return await self._writer.submit(job, committed)
+
+    def submit(self, job: Job[T]) -> asyncio.Future[T]:
+        """Queue the job without waiting for a place: for those who never have more than one there."""
+        return self._writer.submit(job)
+
+    async def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[sqlite3.Row]:
+        """Return all the rows of a query, as of the last commit."""
+        connection = await self._idle.get()
+        try:
+            if connection is None:
+                connection = await self._reader()
+            rows = list(await connection.execute_fetchall(sql, parameters))
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            if connection is not None and needs_reopening(error):
+                await connection.close()
+                connection = None
+            raise self._health.failed(error) from error
+        finally:
+            self._idle.put_nowait(connection)
+        self._health.succeeded()
+        return rows

@@ -1,0 +1,302 @@
+"""Accounts, users and devices in the database: `api.ports.Documents`.
+
+Checks and writes of one call share a transaction that no other process can come between, so a rule that was checked
+still holds when the document is written.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from api.ports import (
+    GREGORIAN_EPOCH,
+    Document,
+    DocumentExists,
+    DocumentMissing,
+    Draft,
+    Kind,
+    NotUnique,
+    PageQuery,
+    RevisionMoved,
+    Violation,
+)
+from daemon.store import queries
+from daemon.store.records import (
+    NO_COLUMNS,
+    columns_of,
+    digest_of,
+    document_of,
+    normalise_name,
+    text_at,
+    to_json,
+    users_of,
+)
+from daemon.store.uniqueness import find_conflicts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    import aiosqlite
+
+    from api.ports import JsonObject
+    from daemon.store.database import Database
+    from daemon.store.writer import Job
+
+CHUNK = 256  # documents decoded at a time: a few milliseconds of the event loop
+
+_INSERT = """
+INSERT INTO documents (
+    account_id, id, kind, revision, created, modified, data, private, realm, name_key, parent_id,
+    login, hotdesk_id, md5_digest, sha1_digest, mac, sip_username, sip_realm, sip_method, sip_ip
+) VALUES (
+    :account_id, :id, :kind, :revision, :created, :modified, :data, :private, :realm, :name_key, :parent_id,
+    :login, :hotdesk_id, :md5_digest, :sha1_digest, :mac, :sip_username, :sip_realm, :sip_method, :sip_ip
+)
+"""
+_UPDATE = """
+UPDATE documents SET
+    revision = :revision, modified = :modified, deleted = :deleted, data = :data, private = :private,
+    realm = :realm, name_key = :name_key, parent_id = :parent_id,
+    login = :login, hotdesk_id = :hotdesk_id, md5_digest = :md5_digest, sha1_digest = :sha1_digest,
+    mac = :mac, sip_username = :sip_username, sip_realm = :sip_realm, sip_method = :sip_method, sip_ip = :sip_ip
+WHERE account_id = :account_id AND id = :id
+"""
+_LINK = "INSERT INTO device_users (account_id, user_id, device_id) VALUES (?, ?, ?)"
+_UNLINK = "DELETE FROM device_users WHERE account_id = ? AND device_id = ?"
+_ADD_KEY = "INSERT INTO api_keys (account_id, api_key, digest) VALUES (?, ?, ?)"
+_DROP_KEY = "DELETE FROM api_keys WHERE account_id = ?"
+_DROP_TOKENS_OF_ACCOUNT = "DELETE FROM tokens WHERE account_id = ?"
+_DROP_TOKENS_OF_USER = "DELETE FROM tokens WHERE account_id = ? AND owner_id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One document before and after a committed write; None where it was not there."""
+
+    old: Document | None
+    new: Document | None
+
+
+class StoredDocuments:
+    """Implements `api.ports.Documents`; whoever subscribes is told of every change of this process."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._subscribers: list[Callable[[Sequence[Change]], None]] = []
+
+    def subscribe(self, subscriber: Callable[[Sequence[Change]], None]) -> None:
+        """Call this after each commit, in the order of the commits, before the writer of the change goes on.
+
+        The changes of one write come together, that of the document itself first: the deletion of an account brings
+        those of all it held.
+        """
+        self._subscribers.append(subscriber)
+
+    async def get(self, kind: Kind, account_id: str, document_id: str) -> Document | None:
+        """Return the document, or None where it does not exist or was deleted."""
+        return await self._one(queries.GET, {"kind": kind.value, "account_id": account_id, "id": document_id})
+
+    async def page(self, query: PageQuery) -> Sequence[Document]:
+        """Return the documents of the query, by id ascending, without the deleted ones."""
+        sql = queries.PAGE if query.owner_id is None else queries.PAGE_OF_USER
+        parameters = {"kind": query.kind.value, "account_id": query.account_id, "owner_id": query.owner_id}
+        found: list[Document] = []
+        start_key, left = query.start_key, query.limit
+        while left is None or left > 0:
+            size = CHUNK if left is None else min(left, CHUNK)
+            chunk = await self._many(sql, {**parameters, "start_key": start_key, "limit": size})
+            found += chunk
+            if len(chunk) < size:
+                break
+            start_key = chunk[-1].id + "\0"
+            left = None if left is None else left - size
+        return found
+
+    async def scan(self) -> AsyncIterator[Sequence[Document]]:
+        """Yield all the documents of all accounts, in chunks, each account's together."""
+        after = {"account_id": "", "id": ""}
+        while chunk := await self._many(queries.ALL, {**after, "limit": CHUNK}):
+            yield chunk
+            after = {"account_id": chunk[-1].account_id, "id": chunk[-1].id}
+
+    async def children(self, account_id: str) -> Sequence[Document]:
+        """Return the accounts right below this one, by id ascending."""
+        return await self._many(queries.CHILDREN, {"parent_id": account_id})
+
+    async def descendants(self, account_id: str) -> Sequence[Document]:
+        """Return the accounts below this one at any depth, by id ascending."""
+        return await self._many(queries.DESCENDANTS, {"parent_id": account_id})
+
+    async def account_by_realm(self, realm: str) -> Document | None:
+        """Return the account of a SIP realm, compared without case."""
+        return await self._one(queries.BY_REALM, {"realm": realm.lower()})
+
+    async def accounts_by_name(self, name: str) -> Sequence[Document]:
+        """Return the accounts with this name, both lower-cased and stripped of all but a-z0-9."""
+        return await self._many(queries.BY_NAME, {"name_key": normalise_name(name)})
+
+    async def conflicts(self, draft: Draft) -> Sequence[Violation]:
+        """Return the rules of uniqueness that writing the draft now would break (contract 4.3, 4.5, 4.6)."""
+        return await find_conflicts(self._database.read, draft, columns_of(draft.kind, draft.data, draft.private))
+
+    async def create(self, draft: Draft, *, check: Job[None] | None = None) -> Document:
+        """Store a new document. Raises DocumentExists, DocumentMissing (its account) or NotUnique.
+
+        `check` runs first, in the same transaction; what it raises refuses the document.
+        """
+        changes = await self._database.write(partial(self._create, draft, check), self._committed)
+        return _present(changes[0].new)
+
+    async def replace(self, draft: Draft, *, revision: str) -> Document:
+        """Write over the document if it still has `revision`. Raises DocumentMissing, RevisionMoved or NotUnique.
+
+        `private` of the draft is merged over the stored private keys; None removes one.
+        """
+        changes = await self._database.write(partial(self._replace, draft, revision), self._committed)
+        return _present(changes[0].new)
+
+    async def delete(self, kind: Kind, account_id: str, document_id: str, *, revision: str) -> Document:
+        """Soft-delete the document and return what it was. Raises DocumentMissing or RevisionMoved.
+
+        With an account goes all that it holds, but not the accounts below it.
+        """
+        job = partial(self._delete, kind, account_id, document_id, revision)
+        changes = await self._database.write(job, self._committed)
+        return _present(changes[0].old)
+
+    async def _create(
+        self, draft: Draft, check: Job[None] | None, connection: aiosqlite.Connection
+    ) -> Sequence[Change]:
+        if check is not None:
+            await check(connection)
+        await _require_free_id(connection, draft)
+        columns = columns_of(draft.kind, draft.data, draft.private)
+        await _require_unique(connection, draft, columns)
+        now = self._now()
+        document = Document(
+            draft.kind, draft.account_id, draft.id, _next_revision("0"), now, now, draft.data, draft.private
+        )
+        await connection.execute(_INSERT, {**_row_of(document), **columns})
+        if draft.kind is Kind.DEVICE:
+            await _link_users(connection, document)
+        if draft.kind is Kind.ACCOUNT:
+            api_key = secrets.token_hex(32)
+            await connection.execute(_ADD_KEY, (draft.id, api_key, digest_of(api_key)))
+        return [Change(None, document)]
+
+    async def _replace(self, draft: Draft, revision: str, connection: aiosqlite.Connection) -> Sequence[Change]:
+        old = await _current(connection, draft.kind, draft.account_id, draft.id, revision)
+        private: JsonObject = {**old.private, **draft.private}
+        private = {key: value for key, value in private.items() if value is not None}
+        columns = columns_of(draft.kind, draft.data, private)
+        await _require_unique(connection, draft, columns)
+        new = Document(
+            old.kind, old.account_id, old.id, _next_revision(revision), old.created, self._now(), draft.data, private
+        )
+        await connection.execute(_UPDATE, {**_row_of(new), **columns, "deleted": 0})
+        if draft.kind is Kind.DEVICE and users_of(old.data) != users_of(new.data):
+            await connection.execute(_UNLINK, (new.account_id, new.id))
+            await _link_users(connection, new)
+        if draft.kind is Kind.USER and _logins(old) != _logins(new):
+            await connection.execute(_DROP_TOKENS_OF_USER, (new.account_id, new.id))
+        return [Change(old, new)]
+
+    async def _delete(
+        self, kind: Kind, account_id: str, document_id: str, revision: str, connection: aiosqlite.Connection
+    ) -> Sequence[Change]:
+        old = await _current(connection, kind, account_id, document_id, revision)
+        gone = [old]
+        if kind is Kind.ACCOUNT:
+            rows = await connection.execute_fetchall(queries.OF_ACCOUNT, {"account_id": account_id})
+            gone += [document_of(row) for row in rows if row["id"] != account_id]
+            await connection.execute(_DROP_KEY, (account_id,))
+            await connection.execute(_DROP_TOKENS_OF_ACCOUNT, (account_id,))
+        if kind is Kind.USER:
+            await connection.execute(_DROP_TOKENS_OF_USER, (account_id, document_id))
+        await connection.executemany(_UNLINK, [(account_id, each.id) for each in gone if each.kind is Kind.DEVICE])
+        await connection.executemany(_UPDATE, [self._tombstone(each) for each in gone])
+        return [Change(each, None) for each in gone]
+
+    def _tombstone(self, document: Document) -> Mapping[str, object]:
+        dying = {"revision": _next_revision(document.revision), "modified": self._now(), "deleted": 1}
+        return {**_row_of(document), **NO_COLUMNS, **dying}
+
+    def _committed(self, changes: Sequence[Change]) -> None:
+        for subscriber in self._subscribers:
+            subscriber(changes)
+
+    def _now(self) -> int:
+        return int(self._clock()) + GREGORIAN_EPOCH
+
+    async def _one(self, sql: str, parameters: Mapping[str, object]) -> Document | None:
+        rows = await self._database.read(sql, parameters)
+        return document_of(rows[0]) if rows else None
+
+    async def _many(self, sql: str, parameters: Mapping[str, object]) -> list[Document]:
+        return [document_of(row) for row in await self._database.read(sql, parameters)]
+
+
+async def _require_free_id(connection: aiosqlite.Connection, draft: Draft) -> None:
+    rows = await connection.execute_fetchall(queries.TAKEN, {"account_id": draft.account_id, "id": draft.id})
+    taken = {row["id"]: bool(row["deleted"]) for row in rows}
+    if draft.id in taken:
+        raise DocumentExists(draft.id)
+    if draft.kind is not Kind.ACCOUNT and taken.get(draft.account_id, True):
+        raise DocumentMissing(draft.account_id)
+
+
+async def _require_unique(
+    connection: aiosqlite.Connection, draft: Draft, columns: dict[str, str | bytes | None]
+) -> None:
+    violations = await find_conflicts(connection.execute_fetchall, draft, columns)
+    if violations:
+        raise NotUnique(violations)
+
+
+async def _current(
+    connection: aiosqlite.Connection, kind: Kind, account_id: str, document_id: str, revision: str
+) -> Document:
+    parameters = {"kind": kind.value, "account_id": account_id, "id": document_id}
+    for row in await connection.execute_fetchall(queries.GET, parameters):
+        if row["revision"] != revision:
+            raise RevisionMoved(document_id)
+        return document_of(row)
+    raise DocumentMissing(document_id)
+
+
+async def _link_users(connection: aiosqlite.Connection, device: Document) -> None:
+    links = [(device.account_id, user_id, device.id) for user_id in sorted(users_of(device.data))]
+    if links:
+        await connection.executemany(_LINK, links)
+
+
+def _row_of(document: Document) -> dict[str, object]:
+    return {
+        "account_id": document.account_id,
+        "id": document.id,
+        "kind": document.kind.value,
+        "revision": document.revision,
+        "created": document.created,
+        "modified": document.modified,
+        "data": to_json(document.data),
+        "private": to_json(document.private),
+    }
+
+
+def _logins(user: Document) -> tuple[object, ...]:
+    """Return what a user's tokens hang on: with other login hashes, or once disabled, they end."""
+    hashes = (text_at(user.private, "pvt_md5_auth"), text_at(user.private, "pvt_sha1_auth"))
+    return (*hashes, user.data.get("enabled", True))
+
+
+def _next_revision(revision: str) -> str:
+    return f"{int(revision.partition('-')[0]) + 1}-{secrets.token_hex(16)}"
+
+
+def _present(document: Document | None) -> Document:
+    assert document is not None
+    return document

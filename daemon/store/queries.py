@@ -1,0 +1,109 @@
+"""The SQL that reads documents. Each of these uses an index; `tests/test_store_plans.py` reads their query plans."""
+
+from __future__ import annotations
+
+GET = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE account_id = :account_id AND id = :id AND kind = :kind AND deleted = 0
+"""
+
+PAGE = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE account_id = :account_id AND kind = :kind AND deleted = 0 AND id >= :start_key
+ORDER BY id LIMIT :limit
+"""
+
+PAGE_OF_USER = """
+SELECT kind, d.account_id, id, revision, created, modified, data, private
+FROM device_users u JOIN documents d ON d.account_id = u.account_id AND d.id = u.device_id
+WHERE u.account_id = :account_id AND u.user_id = :owner_id AND u.device_id >= :start_key
+ORDER BY u.device_id LIMIT :limit
+"""
+
+ALL = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE (account_id, id) > (:account_id, :id) AND deleted = 0
+ORDER BY account_id, id LIMIT :limit
+"""
+
+OF_ACCOUNT = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE account_id = :account_id AND deleted = 0
+"""
+
+CHILDREN = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE parent_id = :parent_id ORDER BY id
+"""
+
+DESCENDANTS = """
+WITH RECURSIVE below (id) AS (
+    SELECT id FROM documents WHERE parent_id = :parent_id
+    UNION
+    SELECT documents.id FROM below JOIN documents ON documents.parent_id = below.id
+)
+SELECT kind, account_id, d.id, revision, created, modified, data, private
+FROM below JOIN documents d ON d.account_id = below.id AND d.id = below.id
+ORDER BY d.id
+"""
+
+BY_REALM = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents WHERE realm = :realm
+"""
+
+BY_NAME = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE name_key = :name_key ORDER BY id
+"""
+
+BY_MD5 = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE account_id = :account_id AND md5_digest = :digest ORDER BY id
+"""
+
+BY_SHA1 = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE account_id = :account_id AND sha1_digest = :digest ORDER BY id
+"""
+
+BY_API_KEY = """
+SELECT kind, d.account_id, id, revision, created, modified, data, private, k.api_key
+FROM api_keys k JOIN documents d ON d.account_id = k.account_id AND d.id = k.account_id
+WHERE k.digest = :digest AND d.deleted = 0
+"""
+
+TAKEN = """
+SELECT id, deleted FROM documents WHERE account_id = :account_id AND id IN (:id, :account_id)
+"""
+
+DEVICE_CONFLICTS = """
+SELECT 'mac_address' AS rule FROM documents
+WHERE account_id = :account_id AND mac = :mac AND id <> :id
+UNION
+SELECT 'sip.ip' FROM documents
+WHERE sip_ip = :sip_ip AND NOT (account_id = :account_id AND id = :id)
+UNION
+SELECT 'sip.username' FROM documents
+WHERE :sip_method = 'password' AND account_id = :account_id AND sip_username = :sip_username AND id <> :id
+UNION
+SELECT 'sip.username' FROM documents
+WHERE :sip_method = 'password' AND sip_username = :sip_username AND NOT (account_id = :account_id AND id = :id)
+    AND sip_realm = ifnull(
+        :sip_realm, (SELECT realm FROM documents WHERE account_id = :account_id AND id = :account_id)
+    )
+UNION
+SELECT 'sip.username' FROM documents a JOIN documents d ON d.account_id = a.account_id
+WHERE :sip_method = 'password' AND a.realm = :sip_realm AND d.sip_username = :sip_username AND d.sip_realm IS NULL
+    AND NOT (d.account_id = :account_id AND d.id = :id)
+"""
+"""The AOR of a device, its username in its own realm or else its account's, is unique in the whole system."""
+
+USER_CONFLICTS = """
+SELECT 'username' AS rule FROM documents WHERE account_id = :account_id AND login = :login AND id <> :id
+UNION
+SELECT 'hotdesk.id' FROM documents WHERE account_id = :account_id AND hotdesk_id = :hotdesk_id AND id <> :id
+"""
+
+ACCOUNT_CONFLICTS = """
+SELECT 'realm' AS rule FROM documents WHERE realm = :realm AND id <> :id
+"""

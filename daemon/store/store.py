@@ -1,0 +1,96 @@
+"""The whole store, opened and closed as one."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from api.ports import DocumentMissing, Draft, Kind, PortError
+from daemon.store import queries
+from daemon.store.database import Database
+from daemon.store.documents import StoredDocuments
+from daemon.store.tokens import StoredTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import aiosqlite
+
+    from api.ports import Document, JsonObject
+    from daemon.store.writer import Job
+
+TOKEN_TTL = 3600
+_NO_PARENT = ""
+
+
+class MasterExists(PortError):
+    """There is a master account already; the text is its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What its owner needs of an account that was made."""
+
+    account_id: str
+    realm: str
+    api_key: str
+
+
+class Store:
+    """The parts that share one database file."""
+
+    def __init__(self, database: Database, token_ttl: int, clock: Callable[[], float]) -> None:
+        self._database = database
+        self.documents = StoredDocuments(database, clock)
+        self.tokens = StoredTokens(database, clock, token_ttl)
+        self.documents.subscribe(self.tokens.forget)
+
+    @classmethod
+    async def open(cls, path: Path, *, token_ttl: int = TOKEN_TTL, clock: Callable[[], float] = time.time) -> Store:
+        """Open the database file, made or migrated where it has to be; `clock` tells Unix time.
+
+        Raises StoreUnavailable or MigrationRefused.
+        """
+        return cls(await Database.open(path), token_ttl, clock)
+
+    async def close(self) -> None:
+        """Write what waits, then close the file."""
+        await self._database.close()
+
+    async def create_master(self, name: str, realm: str) -> NewAccount:
+        """Make the account that may do everything. Raises MasterExists."""
+        private: JsonObject = {"pvt_tree": [], "pvt_superduper_admin": True}
+        return await self._create_account(name, realm, private, _require_no_master)
+
+    async def add_account(self, name: str, realm: str, parent: str | None = None) -> NewAccount:
+        """Make an account below the parent, or below the master. Raises DocumentMissing or NotUnique."""
+        if parent is None:
+            masters = await self.documents.children(_NO_PARENT)
+            above = masters[0] if masters else None
+        else:
+            above = await self.documents.get(Kind.ACCOUNT, parent, parent)
+        if above is None:
+            raise DocumentMissing(parent or "master account")
+        tree = above.private.get("pvt_tree")
+        private: JsonObject = {"pvt_tree": [*(tree if isinstance(tree, list) else []), above.id]}
+        return await self._create_account(name, realm, private)
+
+    async def list_accounts(self) -> Sequence[Document]:
+        """Return all the accounts, by id ascending."""
+        return await self.documents.descendants(_NO_PARENT)
+
+    async def _create_account(
+        self, name: str, realm: str, private: JsonObject, check: Job[None] | None = None
+    ) -> NewAccount:
+        account_id = secrets.token_hex(16)
+        draft = Draft(Kind.ACCOUNT, account_id, account_id, {"name": name, "realm": realm}, private)
+        await self.documents.create(draft, check=check)
+        return NewAccount(account_id, realm, await self.tokens.api_key(account_id))
+
+
+async def _require_no_master(connection: aiosqlite.Connection) -> None:
+    for row in await connection.execute_fetchall(queries.CHILDREN, {"parent_id": _NO_PARENT}):
+        raise MasterExists(row["id"])

@@ -1,0 +1,175 @@
+"""The one writer: all the jobs that wait are run in one transaction, so that one fsync serves them all.
+
+A job runs whole or not at all. It must use nothing but the connection it is given, and neither commit nor roll back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+import aiosqlite
+
+from api.ports import StoreUnavailable
+from daemon.store.faults import Health, is_fault, needs_reopening
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+T = TypeVar("T")
+Job: TypeAlias = Callable[[aiosqlite.Connection], Awaitable[T]]
+Committed: TypeAlias = Callable[[T], None]
+Connector: TypeAlias = Callable[[], Awaitable[aiosqlite.Connection]]
+
+MAX_BATCH = 64  # jobs in a transaction: what a REGISTER may have to wait for, some 20 ms
+
+
+@dataclass(slots=True)
+class _Entry(Generic[T]):
+    """A job that waits, and who waits for it."""
+
+    job: Job[T]
+    committed: Committed[T] | None
+    future: asyncio.Future[T]
+
+    def resolve(self, outcome: T | Exception) -> None:
+        """Tell the outcome; the `committed` callback runs before whoever awaits the future goes on."""
+        if isinstance(outcome, Exception):
+            if not self.future.done():
+                self.future.set_exception(outcome)
+            return
+        if self.committed is not None:
+            self.future.get_loop().call_soon(self.committed, outcome)
+        if not self.future.done():
+            self.future.set_result(outcome)
+
+
+class Writer:
+    """Runs the jobs, in the order they came, on a connection of its own."""
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+        self._connection: aiosqlite.Connection | None = None
+        self._queue: deque[_Entry[Any]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._health = Health("write")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, connection: aiosqlite.Connection) -> None:
+        """Begin to write on this connection, which is the writer's from now on."""
+        self._connection = connection
+        self._task = asyncio.create_task(self._run(), name="store writer")
+
+    async def close(self) -> None:
+        """Write what waits, then end. Jobs submitted from now on are refused."""
+        self._closing = True
+        self._wake.set()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            await self._disconnect()
+
+    def submit(self, job: Job[T], committed: Committed[T] | None = None) -> asyncio.Future[T]:
+        """Queue the job and return the future of its result, done after the commit.
+
+        Cancelling the future takes back a job that was not started; one that was started runs to its end.
+        `committed` is called with the result right after the commit, cancelled or not. The future fails with
+        StoreUnavailable, or with what the job raised.
+        """
+        entry = _Entry(job, committed, asyncio.get_running_loop().create_future())
+        if self._closing:
+            entry.resolve(StoreUnavailable("the database is closed"))
+        else:
+            self._queue.append(entry)
+            self._wake.set()
+        return entry.future
+
+    async def _run(self) -> None:
+        try:
+            while self._queue or not self._closing:
+                if not self._queue:
+                    self._wake.clear()
+                    await self._wake.wait()
+                size = min(len(self._queue), MAX_BATCH)
+                await self._write([self._queue.popleft() for _ in range(size)])
+        finally:
+            self._closing = True
+            while self._queue:
+                self._queue.popleft().resolve(StoreUnavailable("the writer has ended"))
+
+    async def _write(self, batch: Sequence[_Entry[Any]]) -> None:
+        live = [entry for entry in batch if not entry.future.cancelled()]
+        if not live:
+            return
+        try:
+            outcomes = await self._transaction(live)
+        except Exception as error:
+            refusal: Exception = error
+            if is_fault(error):
+                refusal = self._health.failed(error)
+                await self._recover(error)
+            for entry in live:
+                entry.resolve(refusal)
+            if not is_fault(error):
+                raise
+        else:
+            self._health.succeeded()
+            for entry, outcome in zip(live, outcomes, strict=True):
+                entry.resolve(outcome)
+
+    async def _transaction(self, batch: Sequence[_Entry[Any]]) -> list[object]:
+        connection = await self._connected()
+        await connection.execute("BEGIN IMMEDIATE")
+        if len(batch) == 1:
+            outcomes = [await _attempt(batch[0].job, connection)]
+            if isinstance(outcomes[0], Exception):
+                await connection.rollback()
+                return outcomes
+        else:
+            outcomes = [await _in_savepoint(entry.job, connection) for entry in batch]
+        await connection.commit()
+        return outcomes
+
+    async def _connected(self) -> aiosqlite.Connection:
+        if self._connection is None:
+            self._connection = await self._connector()
+        return self._connection
+
+    async def _recover(self, error: Exception) -> None:
+        if self._connection is None:
+            return
+        try:
+            await self._connection.rollback()
+        except aiosqlite.Error:
+            await self._disconnect()
+        if needs_reopening(error):
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+async def _in_savepoint(job: Job[object], connection: aiosqlite.Connection) -> object:
+    await connection.execute("SAVEPOINT job")
+    outcome = await _attempt(job, connection)
+    if isinstance(outcome, Exception):
+        await connection.execute("ROLLBACK TO job")
+    await connection.execute("RELEASE job")
+    return outcome
+
+
+async def _attempt(job: Job[object], connection: aiosqlite.Connection) -> object:
+    """Return the job's result, or the exception that is its caller's; the database's own faults are raised."""
+    try:
+        return await job(connection)
+    except Exception as error:  # whatever it is, it goes to the one who asked for the job
+        if is_fault(error):
+            raise
+        return error
