@@ -77,7 +77,7 @@ class BindingStore(Protocol):
 class LocationTable:
     """All live bindings, by AOR and by device. A device has one AOR.
 
-    Call `expire` before reading by account or device: what is over is found by it alone. Reading by AOR looks by itself.
+    Call `expire` before reading by account or device: it alone finds what is over. Reading by AOR looks by itself.
     """
 
     __slots__ = ("_bindings", "_count", "_deadlines", "_devices", "_scheduled")

@@ -98,6 +98,11 @@ class Message:
         else:
             self._fields.pop(name, None)
 
+    def put_first(self, name: str, value: str) -> None:
+        """Put this line before all other headers, in the place of whatever the header had."""
+        self._fields.pop(name, None)
+        self._fields = {name: [_checked(name, value)], **self._fields}
+
     def tokens(self, name: str) -> frozenset[str]:
         """Return the values of a header of option tags or methods, in lower case (Supported, Require, Allow)."""
         return frozenset(value.lower() for value in self.values(name) if value)

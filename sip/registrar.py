@@ -75,7 +75,7 @@ def process_register(
     try:
         wishes, wildcard = _wishes(request)
     except ParseError as fault:
-        return _refused(request, fault.status, fault.reason)
+        return _refused(request, 400, fault.reason)
     cseq = request.cseq.number
     if wildcard:
         stale = any(_outdated(binding, request.call_id, cseq) for binding in bindings)
@@ -95,7 +95,9 @@ def _bind(
     who: Registrant,
     now: float,
 ) -> RegisterResult:
-    kept, put, removed = list(bindings), [], []
+    kept = list(bindings)
+    put: list[Binding] = []
+    removed: list[Binding] = []
     cseq = request.cseq.number
     for wish in wishes:
         standing = _standing(wish, kept)
@@ -109,7 +111,7 @@ def _bind(
         binding = _binding(request, wish, standing, policy, who, now)
         if standing is not None and standing.key != binding.key:
             removed.append(standing)
-        put.append(binding)
+        put = [*(other for other in put if other.key != binding.key), binding]
     if len(kept) + len(put) > policy.max_contacts:
         return _refused(request, 403, "Too many contacts")
     return _answer(request, [*kept, *put], BindingChanges(tuple(put), tuple(removed)), now)

@@ -1,0 +1,101 @@
+"""SIP over UDP: a socket that is drained when it wakes us, and answered in one go (RFC 3261 18)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from sip.errors import TransportFailed
+from sip.flow import Address, Flow, Transport
+from sip.message import MAX_MESSAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BATCH: Final = 64  # datagrams a wake-up, so that a flood leaves the loop to others
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024  # bytes asked of the kernel: what arrives while a batch is handled
+MAX_OUTBOX: Final = 8192  # datagrams that wait for the kernel; beyond it the oldest is lost, as on any network
+
+
+class UdpListener:
+    """One UDP socket. `receive` is called for every datagram with the flow it came by."""
+
+    def __init__(self, address: Address, receive: Callable[[bytes, Flow], None]) -> None:
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            if family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            self._socket.bind((address.host, address.port))
+        except OSError:
+            self._socket.close()
+            raise
+        self.local = Address(*self._socket.getsockname()[:2])
+        self.transport = Transport.UDP
+        self._outbox: deque[tuple[bytes, Address]] = deque(maxlen=MAX_OUTBOX)
+        self._flush_due = False
+        self._blocked = False
+        self._loop.add_reader(self._socket.fileno(), self._on_readable)
+
+    def send(self, data: bytes, flow: Flow, to: Address | None = None) -> None:
+        """Send a datagram at the end of this turn of the loop. Raises TransportFailed where it cannot ever be sent."""
+        if len(data) > MAX_MESSAGE:
+            raise TransportFailed("the message is larger than a datagram")
+        self._outbox.append((data, to or flow.remote))
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """Send what waits, and close the socket."""
+        self._flush()
+        self._loop.remove_reader(self._socket.fileno())
+        if self._blocked:
+            self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+
+    def _on_readable(self) -> None:
+        receive_from, receive, local = self._socket.recvfrom, self._receive, self.local
+        self._flush_due = True  # the answers of the whole batch go together, below
+        try:
+            for _ in range(BATCH):
+                data, source = receive_from(MAX_MESSAGE)
+                receive(data, Flow(Transport.UDP, local, Address(source[0], source[1])))
+        except BlockingIOError:
+            pass
+        except OSError:
+            # An ICMP error of an earlier datagram; the socket itself is well, and the next wake-up reads on.
+            pass
+        finally:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        outbox, send_to = self._outbox, self._socket.sendto
+        while outbox:
+            data, remote = outbox[0]
+            try:
+                send_to(data, remote)
+            except BlockingIOError:
+                self._wait_writable()
+                return
+            except OSError:
+                # No route, refused, port 0: the datagram is lost like any other, and timers tell whoever waits.
+                pass
+            outbox.popleft()
+
+    def _wait_writable(self) -> None:
+        if not self._blocked:
+            self._blocked = True
+            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._blocked = False
+        self._loop.remove_writer(self._socket.fileno())
+        self._flush()
