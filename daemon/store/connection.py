@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from typing import TYPE_CHECKING
 
 import aiosqlite
@@ -39,10 +38,9 @@ def prepare_file(path: Path) -> None:
 
 
 async def connect(path: Path, pragmas: Sequence[str], *, busy_timeout: float = BUSY_TIMEOUT) -> aiosqlite.Connection:
-    """Open the existing file; transactions are begun by hand, rows are read by name."""
+    """Open the existing file; transactions are begun by hand. Rows are plain tuples."""
     connection = await aiosqlite.connect(_uri_of(path), uri=True, isolation_level=None, timeout=busy_timeout)
     try:
-        connection.row_factory = sqlite3.Row
         for pragma in pragmas:
             await connection.execute_fetchall(pragma)
     except BaseException:

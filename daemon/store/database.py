@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from api.ports import StoreUnavailable
 from daemon.store.connection import BUSY_TIMEOUT, READER_PRAGMAS, WRITER_PRAGMAS, connect, prepare_file
@@ -17,8 +17,7 @@ from daemon.store.migrations import migrate, shipped_migrations
 from daemon.store.writer import Writer
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import aiosqlite
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from daemon.store.writer import Committed, Job
 
 T = TypeVar("T")
+Row: TypeAlias = tuple[Any, ...]
+"""The columns of a row, in the order of the SELECT."""
 
 READERS = 2
 MAX_WAITING = 1024  # jobs in the queue; who comes then waits to get into it
@@ -82,21 +83,21 @@ class Database:
         """Queue the job without waiting for a place: for those who never have more than one there."""
         return self._writer.submit(job)
 
-    async def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[sqlite3.Row]:
+    async def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         """Return all the rows of a query, as of the last commit."""
         connection = await self._idle.get()
         try:
             if connection is None:
                 connection = await self._reader()
-            rows = list(await connection.execute_fetchall(sql, parameters))
+            rows: Iterable[Row] = await connection.execute_fetchall(sql, parameters)
         except Exception as error:
             if not is_fault(error):
                 raise
             if connection is not None and needs_reopening(error):
-                await connection.close()
-                connection = None
+                broken, connection = connection, None
+                await broken.close()
             raise self._health.failed(error) from error
         finally:
             self._idle.put_nowait(connection)
         self._health.succeeded()
-        return rows
+        return list(rows)

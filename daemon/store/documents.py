@@ -212,7 +212,7 @@ class StoredDocuments:
         gone = [old]
         if kind is Kind.ACCOUNT:
             rows = await connection.execute_fetchall(queries.OF_ACCOUNT, {"account_id": account_id})
-            gone += [document_of(row) for row in rows if row["id"] != account_id]
+            gone += [held for held in map(document_of, rows) if held.id != account_id]
             await connection.execute(_DROP_KEY, (account_id,))
             await connection.execute(_DROP_TOKENS_OF_ACCOUNT, (account_id,))
         if kind is Kind.USER:
@@ -242,7 +242,7 @@ class StoredDocuments:
 
 async def _require_free_id(connection: aiosqlite.Connection, draft: Draft) -> None:
     rows = await connection.execute_fetchall(queries.TAKEN, {"account_id": draft.account_id, "id": draft.id})
-    taken = {row["id"]: bool(row["deleted"]) for row in rows}
+    taken = {document_id: bool(deleted) for document_id, deleted in rows}
     if draft.id in taken:
         raise DocumentExists(draft.id)
     if draft.kind is not Kind.ACCOUNT and taken.get(draft.account_id, True):
@@ -262,9 +262,10 @@ async def _current(
 ) -> Document:
     parameters = {"kind": kind.value, "account_id": account_id, "id": document_id}
     for row in await connection.execute_fetchall(queries.GET, parameters):
-        if row["revision"] != revision:
+        document = document_of(row)
+        if document.revision != revision:
             raise RevisionMoved(document_id)
-        return document_of(row)
+        return document
     raise DocumentMissing(document_id)
 
 

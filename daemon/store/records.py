@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
 from api.ports import Document, Json, JsonObject, Kind
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 Columns: TypeAlias = "dict[str, str | bytes | None]"
 
@@ -29,17 +28,11 @@ NO_COLUMNS: Mapping[str, str | bytes | None] = dict.fromkeys(
 """The columns of a deleted document: it is in no index of uniqueness."""
 
 
-def document_of(row: sqlite3.Row) -> Document:
-    """Return the document of a row, which was read with all the columns that a document has."""
+def document_of(row: Iterable[Any]) -> Document:
+    """Return the document of a row that holds `kind` to `private`, in the order of the table `queries` reads."""
+    kind, account_id, document_id, revision, created, modified, data, private = row
     return Document(
-        kind=Kind(row["kind"]),
-        account_id=row["account_id"],
-        id=row["id"],
-        revision=row["revision"],
-        created=row["created"],
-        modified=row["modified"],
-        data=orjson.loads(row["data"]),
-        private=orjson.loads(row["private"]),
+        Kind(kind), account_id, document_id, revision, created, modified, orjson.loads(data), orjson.loads(private)
     )
 
 

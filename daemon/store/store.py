@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from api.ports import DocumentMissing, Draft, Kind, PortError
 from daemon.store import queries
+from daemon.store.bindings import StoredBindings
 from daemon.store.database import Database
 from daemon.store.documents import StoredDocuments
+from daemon.store.records import document_of
 from daemon.store.tokens import StoredTokens
+from daemon.store.values import StoredValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
     from api.ports import Document, JsonObject
     from daemon.store.writer import Job
+
+    Clock = Callable[[], float]
 
 TOKEN_TTL = 3600
 _NO_PARENT = ""
@@ -42,19 +47,24 @@ class NewAccount:
 class Store:
     """The parts that share one database file."""
 
-    def __init__(self, database: Database, token_ttl: int, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, token_ttl: int, clock: Clock, monotonic: Clock) -> None:
         self._database = database
         self.documents = StoredDocuments(database, clock)
         self.tokens = StoredTokens(database, clock, token_ttl)
+        self.bindings = StoredBindings(database, clock, monotonic)
+        self.values = StoredValues(database)
         self.documents.subscribe(self.tokens.forget)
 
     @classmethod
-    async def open(cls, path: Path, *, token_ttl: int = TOKEN_TTL, clock: Callable[[], float] = time.time) -> Store:
-        """Open the database file, made or migrated where it has to be; `clock` tells Unix time.
+    async def open(
+        cls, path: Path, *, token_ttl: int = TOKEN_TTL, clock: Clock = time.time, monotonic: Clock = time.monotonic
+    ) -> Store:
+        """Open the database file, made or migrated where it has to be.
 
+        `clock` tells Unix time; `monotonic` is the clock of the location table.
         Raises StoreUnavailable or MigrationRefused.
         """
-        return cls(await Database.open(path), token_ttl, clock)
+        return cls(await Database.open(path), token_ttl, clock, monotonic)
 
     async def close(self) -> None:
         """Write what waits, then close the file."""
@@ -93,4 +103,4 @@ class Store:
 
 async def _require_no_master(connection: aiosqlite.Connection) -> None:
     for row in await connection.execute_fetchall(queries.CHILDREN, {"parent_id": _NO_PARENT}):
-        raise MasterExists(row["id"])
+        raise MasterExists(document_of(row).id)

@@ -119,15 +119,15 @@ class StoredTokens:
 
     async def account_by_api_key(self, api_key: str) -> Document | None:
         """Return the account that has this API key, compared in constant time."""
-        for row in await self._database.read(queries.BY_API_KEY, {"digest": digest_of(api_key)}):
-            if _equal(row["api_key"], api_key):
+        for *row, stored in await self._database.read(queries.BY_API_KEY, {"digest": digest_of(api_key)}):
+            if _equal(stored, api_key):
                 return document_of(row)
         return None
 
     async def api_key(self, account_id: str) -> str:
         """Return the account's API key (64 hex). Raises DocumentMissing."""
-        for row in await self._database.read(_API_KEY, (account_id,)):
-            return str(row["api_key"])
+        for (api_key,) in await self._database.read(_API_KEY, (account_id,)):
+            return str(api_key)
         raise DocumentMissing(account_id)
 
     async def renew_api_key(self, account_id: str) -> str:

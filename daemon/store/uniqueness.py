@@ -9,12 +9,11 @@ from daemon.store import queries
 from daemon.store.records import text_at
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from daemon.store.records import Columns
 
-    Fetch = Callable[[str, Mapping[str, object]], Awaitable[Iterable[sqlite3.Row]]]
+    Fetch = Callable[[str, Mapping[str, object]], Awaitable[Iterable[Iterable[str]]]]
 
 _QUERIES = {
     Kind.ACCOUNT: queries.ACCOUNT_CONFLICTS,
@@ -35,7 +34,7 @@ _MESSAGES = {
 async def find_conflicts(fetch: Fetch, draft: Draft, columns: Columns) -> list[Violation]:
     """Return the rules that the draft would break; `fetch` runs a query, on a reader or in the writer's transaction."""
     broken = await fetch(_QUERIES[draft.kind], {**columns, "account_id": draft.account_id, "id": draft.id})
-    return [_violation(row["rule"], draft, columns) for row in broken]
+    return [_violation(rule, draft, columns) for (rule,) in broken]
 
 
 def _violation(rule: str, draft: Draft, columns: Columns) -> Violation:

@@ -1,0 +1,34 @@
+"""Small values that must outlive the process, such as the key that signs nonces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import aiosqlite
+
+    from daemon.store.database import Database
+
+_FIND = "SELECT value FROM settings WHERE key = ?"
+_ADD = "INSERT INTO settings (key, value) VALUES (?, ?)"
+
+
+class StoredValues:
+    """Bytes by name."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get_or_create(self, key: str, make: Callable[[], bytes]) -> bytes:
+        """Return the value, made and stored where there is none; two processes get the same one."""
+
+        async def job(connection: aiosqlite.Connection) -> bytes:
+            for (value,) in await connection.execute_fetchall(_FIND, (key,)):
+                return bytes(value)
+            made = make()
+            await connection.execute(_ADD, (key, made))
+            return made
+
+        return await self._database.write(job)
