@@ -248,6 +248,10 @@ class Presence(Protocol):
         """Return the ids of the account's registered devices, each once (contract 5.8)."""
         ...
 
+    def status_json(self, account_id: str) -> bytes:
+        """Return the answer of `devices/status` as JSON: a list of `{"device_id": ..., "registered": true}` (contract 5.8)."""
+        ...
+
     def is_registered(self, account_id: str, device_id: str) -> bool:
         """Return whether the device has a live binding."""
         ...
@@ -264,16 +268,16 @@ class Presence(Protocol):
         """Remove every binding of the account, silently (DELETE registrations)."""
         ...
 
+
+class Control(Protocol):
+    """What can be done to a phone."""
+
     async def flush(self, account_id: str, username: str) -> bool:
         """Send check-sync to the username's contacts and remove its bindings.
 
         Returns False where no device of the account has the username (DELETE registrations/{username}).
         """
         ...
-
-
-class Control(Protocol):
-    """What can be done to a phone."""
 
     async def check_sync(self, device: Document) -> None:
         """Send a check-sync NOTIFY to every contact of the device; returns when they are on their way.
@@ -332,3 +336,14 @@ class Quickcalls(Protocol):
         Raises NoEndpoint or MediaUnavailable.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """All that the API needs of the daemon."""
+
+    documents: Documents
+    tokens: Tokens
+    presence: Presence
+    control: Control
+    quickcalls: Quickcalls

@@ -1,0 +1,205 @@
+"""Who the devices are, in memory: what SIP has to know of the documents while it handles a request.
+
+Rule: only committed documents get in here, by `changed`, so that SIP believes what the API answered.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from api.ports import Kind, PageQuery
+from sip.digest import Algorithm, Credentials
+from sip.nonce import NonceCounts
+from sip.uri import Aor
+
+if TYPE_CHECKING:
+    from api.ports import Document, Documents, Json
+
+
+class Standing(Enum):
+    """Whether a device may register; from outside all but GOOD look like a wrong password."""
+
+    GOOD = "good"
+    DEVICE_DISABLED = "device-disabled"
+    OWNER_DISABLED = "owner-disabled"
+    ACCOUNT_DISABLED = "account-disabled"
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """What SIP has to know of one device."""
+
+    account_id: str
+    device_id: str
+    owner_id: str
+    """Empty where nobody owns it."""
+    username: str
+    realm: str
+    """The device's own, or its account's."""
+    aor: Aor
+    presence_id: str
+    enabled: bool
+    password: str = field(repr=False)
+    nonce_counts: NonceCounts | None = field(default=None, repr=False)
+    _ha1: tuple[str, str] | None = field(default=None, repr=False)
+
+    def ha1(self, username: str) -> str | None:
+        """Return the MD5 HA1 for the username as the phone spells it; None where the device has no password."""
+        if not self.password:
+            return None
+        if self._ha1 is None or self._ha1[0] != username:
+            self._ha1 = username, Credentials(username, self.password).ha1(self.realm, Algorithm.MD5)
+        return self._ha1[1]
+
+    def counts(self) -> NonceCounts:
+        """Return the nonce counts of the device."""
+        if self.nonce_counts is None:
+            self.nonce_counts = NonceCounts()
+        return self.nonce_counts
+
+
+class Directory:
+    """All devices with SIP credentials, by AOR and by id, and the realms they live in."""
+
+    def __init__(self) -> None:
+        self._by_aor: dict[Aor, Device] = {}
+        self._by_id: dict[tuple[str, str], Device] = {}
+        self._by_presence: dict[Aor, Device] = {}
+        self._realms: dict[str, str] = {}
+        self._account_realms: dict[str, str] = {}
+        self._master = ""
+        self._disabled: set[tuple[Kind, str, str]] = set()
+
+    async def load(self, documents: Documents) -> None:
+        """Read every document once, at start."""
+        for account in await documents.descendants(""):
+            self.changed(None, account)
+            for kind in (Kind.USER, Kind.DEVICE):
+                for document in await documents.page(PageQuery(kind, account.id)):
+                    self.changed(None, document)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def find(self, aor: Aor) -> Device | None:
+        """Return the device whose AOR this is."""
+        return self._by_aor.get(aor)
+
+    def device(self, account_id: str, device_id: str) -> Device | None:
+        """Return a device by its id."""
+        return self._by_id.get((account_id, device_id))
+
+    def find_number(self, account_id: str, number: str) -> Device | None:
+        """Return the account's device that a number means: a SIP username, or else a presence id."""
+        realm = self._account_realms.get(account_id, "")
+        aor = Aor.of(number, realm)
+        found = self._by_aor.get(aor) or self._by_presence.get(aor)
+        return found if found is not None and found.account_id == account_id else None
+
+    def realm_of(self, account_id: str) -> str:
+        """Return the realm of an account; empty for an unknown one."""
+        return self._account_realms.get(account_id, "")
+
+    def serves(self, domain: str) -> bool:
+        """Return whether some account or device has this realm; `domain` is in lower case."""
+        return domain in self._realms
+
+    @property
+    def master_realm(self) -> str:
+        """The realm of the master account; empty while there is none."""
+        return self._account_realms.get(self._master, "")
+
+    def standing(self, device: Device) -> Standing:
+        """Return whether the device may register (contract 5.12, last line)."""
+        if (Kind.ACCOUNT, device.account_id, device.account_id) in self._disabled:
+            return Standing.ACCOUNT_DISABLED
+        if not device.enabled:
+            return Standing.DEVICE_DISABLED
+        if device.owner_id and (Kind.USER, device.account_id, device.owner_id) in self._disabled:
+            return Standing.OWNER_DISABLED
+        return Standing.GOOD
+
+    def changed(self, old: Document | None, new: Document | None) -> None:
+        """Take in a committed change of a document (`daemon.provisioning.DocumentListener`)."""
+        document = new or old
+        if document is None:
+            return
+        if document.kind is Kind.DEVICE:
+            self._forget(document.account_id, document.id)
+            if new is not None:
+                self._learn(new)
+            return
+        switch = (document.kind, document.account_id, document.id)
+        self._disabled.discard(switch)
+        if new is not None and new.data.get("enabled") is False:
+            self._disabled.add(switch)
+        if document.kind is Kind.ACCOUNT:
+            self._account_changed(document.id, new)
+
+    def _account_changed(self, account_id: str, new: Document | None) -> None:
+        before = self._account_realms.pop(account_id, "")
+        self._realms.pop(before, None)
+        realm = _text(new.data.get("realm")).lower() if new is not None else ""
+        if new is not None and realm:
+            self._account_realms[account_id] = realm
+            self._realms[realm] = account_id
+            if new.private.get("pvt_superduper_admin") is True and not self._master:
+                self._master = account_id
+        if before and before != realm:
+            self._move_devices(account_id, before, realm)
+
+    def _move_devices(self, account_id: str, before: str, realm: str) -> None:
+        for device in [each for each in self._by_id.values() if each.account_id == account_id and each.realm == before]:
+            self._forget(account_id, device.device_id)
+            if realm:
+                self._put(
+                    replace(device, realm=realm, aor=Aor.of(device.username, realm), nonce_counts=None, _ha1=None)
+                )
+
+    def _learn(self, document: Document) -> None:
+        data, sip = document.data, document.data.get("sip")
+        sip = sip if isinstance(sip, dict) else {}
+        username = _text(sip.get("username"))
+        realm = _text(sip.get("realm")).lower() or self.realm_of(document.account_id)
+        if not username or not realm:
+            return
+        device = Device(
+            account_id=sys.intern(document.account_id),
+            device_id=document.id,
+            owner_id=_text(data.get("owner_id")),
+            username=username,
+            realm=realm,
+            aor=Aor.of(username, realm),
+            presence_id=_text(data.get("presence_id")),
+            enabled=data.get("enabled") is not False,
+            password=_text(sip.get("password")),
+        )
+        self._put(device)
+
+    def _put(self, device: Device) -> None:
+        self._by_id[device.account_id, device.device_id] = device
+        self._by_aor[device.aor] = device
+        self._realms.setdefault(device.realm, device.account_id)
+        if device.presence_id:
+            self._by_presence[_presence(device)] = device
+
+    def _forget(self, account_id: str, device_id: str) -> None:
+        device = self._by_id.pop((account_id, device_id), None)
+        if device is None:
+            return
+        if self._by_aor.get(device.aor) is device:
+            del self._by_aor[device.aor]
+        if device.presence_id and self._by_presence.get(_presence(device)) is device:
+            del self._by_presence[_presence(device)]
+
+
+def _presence(device: Device) -> Aor:
+    user, _, domain = device.presence_id.partition("@")
+    return Aor.of(user, domain or device.realm)
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,191 @@
+"""The live registrations: the location table, what is told of it, and what outlives the process.
+
+Rule: the table changes through `change` and the expiry alarm alone, so that every change is stored, logged and seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+import structlog
+
+from api.ports import GREGORIAN_EPOCH, Registration
+from sip.location import Binding, BindingChanges, LocationTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from daemon.directory import Directory
+    from daemon.store import StoredBindings
+
+log = structlog.get_logger(__name__)
+
+now = time.monotonic
+"""The clock of every binding; it never jumps."""
+
+
+class Presence:
+    """Implements `api.ports.Presence`, and keeps the table for the registrar. Use it from one event loop."""
+
+    def __init__(self, store: StoredBindings, directory: Directory) -> None:
+        self.table = LocationTable()
+        self._store = store
+        self._directory = directory
+        self._alarm: asyncio.TimerHandle | None = None
+        self._status: dict[str, bytes] = {}
+        self._loop = asyncio.get_running_loop()
+
+    async def load(self) -> int:
+        """Take over what an earlier process left, except what belongs to no device any more; returns how many."""
+        kept: list[Binding] = []
+        orphans: list[Binding] = []
+        for binding in await self._store.load():
+            device = self._directory.find(binding.aor)
+            (kept if device is not None and device.device_id == binding.device_id else orphans).append(binding)
+        self.table.apply(BindingChanges(put=tuple(kept)))
+        if orphans:
+            self._store.save(BindingChanges(removed=tuple(orphans)), _log_failure)
+        self._arm()
+        return len(kept)
+
+    def change(self, changes: BindingChanges, done: Callable[[Exception | None], None]) -> None:
+        """Make the changes seen at once, and call `done` when they are durable, or with why they are not."""
+        self.table.apply(changes)
+        self._seen(changes, "registration.removed")
+        self._store.save(changes, done)
+        self._arm()
+
+    def close(self) -> None:
+        """Stop watching for expiry; what is stored stays for the next process."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def bindings(self, account_id: str, device_id: str) -> Sequence[Binding]:
+        """Return the live bindings of a device, best first."""
+        return self.table.device_bindings(account_id, device_id, now())
+
+    def registered_devices(self, account_id: str) -> Sequence[str]:
+        """Return the ids of the account's registered devices, each once."""
+        self._expire()
+        return self.table.registered_devices(account_id)
+
+    def status_json(self, account_id: str) -> bytes:
+        """Return the answer of `devices/status` as JSON, kept until a device comes or goes."""
+        self._expire()
+        ready = self._status.get(account_id)
+        if ready is None:
+            devices = self.table.registered_devices(account_id)
+            ready = orjson.dumps([{"device_id": device_id, "registered": True} for device_id in devices])
+            self._status[account_id] = ready
+        return ready
+
+    def is_registered(self, account_id: str, device_id: str) -> bool:
+        """Return whether the device has a live binding."""
+        self._expire()
+        return self.table.is_registered(account_id, device_id)
+
+    def registrations(self, account_id: str) -> Sequence[Registration]:
+        """Return the account's live bindings."""
+        self._expire()
+        return [self._registration(binding) for binding in self.table.account_bindings(account_id)]
+
+    def count(self, account_id: str | None) -> int:
+        """Return how many bindings the account has, or the whole system where it is None."""
+        self._expire()
+        if account_id is None:
+            return len(self.table)
+        return sum(1 for _ in self.table.account_bindings(account_id))
+
+    async def drop_all(self, account_id: str) -> None:
+        """Remove every binding of the account, silently. Raises StoreUnavailable."""
+        await self.drop(self.table.account_bindings(account_id))
+
+    async def drop(self, bindings: Iterable[Binding]) -> None:
+        """Remove the bindings and wait until that is durable. Raises StoreUnavailable."""
+        changes = BindingChanges(removed=tuple(bindings))
+        if not changes:
+            return
+        stored: asyncio.Future[None] = self._loop.create_future()
+
+        def done(failure: Exception | None) -> None:
+            if stored.done():
+                return
+            if failure is None:
+                stored.set_result(None)
+            else:
+                stored.set_exception(failure)
+
+        self.change(changes, done)
+        await stored
+
+    def _expire(self) -> None:
+        changes = self.table.expire(now())
+        if changes:
+            self._seen(changes, "registration.expired")
+            self._store.save(changes, _log_failure)
+
+    def _arm(self) -> None:
+        """Wake when the next binding may be over."""
+        due = self.table.next_expiry()
+        if self._alarm is not None:
+            if due is not None and self._alarm.when() <= self._loop.time() + due - now():
+                return
+            self._alarm.cancel()
+            self._alarm = None
+        if due is not None:
+            self._alarm = self._loop.call_later(max(0.0, due - now()), self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        self._expire()
+        self._arm()
+
+    def _seen(self, changes: BindingChanges, removal: str) -> None:
+        for binding in changes.removed:
+            self._status.pop(binding.account_id, None)
+            log.info(removal, aor=binding.aor, device_id=binding.device_id, contact=binding.contact)
+        for binding in changes.put:
+            if binding.first_registered != binding.registered_at:
+                continue
+            self._status.pop(binding.account_id, None)
+            log.info(
+                "registration.added",
+                aor=binding.aor,
+                device_id=binding.device_id,
+                contact=binding.contact,
+                source=str(binding.flow),
+                expires=binding.granted,
+                user_agent=binding.user_agent,
+            )
+
+    def _registration(self, binding: Binding) -> Registration:
+        device = self._directory.device(binding.account_id, binding.device_id)
+        unix = time.time() - now()
+        return Registration(
+            device_id=binding.device_id,
+            account_id=binding.account_id,
+            owner_id=(device.owner_id or None) if device else None,
+            username=binding.aor.user,
+            realm=binding.aor.domain,
+            contact=binding.contact,
+            received_host=binding.flow.remote.host,
+            received_port=binding.flow.remote.port,
+            transport=binding.flow.transport.value.lower(),
+            call_id=binding.call_id,
+            user_agent=binding.user_agent,
+            from_user=binding.aor.user,
+            from_host=binding.aor.domain,
+            expires_in=max(0, round(binding.expires_at - now())),
+            granted=binding.granted,
+            first_registered=int(binding.first_registered + unix) + GREGORIAN_EPOCH,
+            last_registered=int(binding.registered_at + unix) + GREGORIAN_EPOCH,
+            path=binding.path,
+        )
+
+
+def _log_failure(failure: Exception | None) -> None:
+    if failure is not None:
+        log.warning("registration.not_stored", reason=str(failure))
