@@ -89,7 +89,7 @@ class Database:
         try:
             if connection is None:
                 connection = await self._reader()
-            rows: Iterable[Row] = await connection.execute_fetchall(sql, parameters)
+            rows: Iterable[Any] = await connection.execute_fetchall(sql, parameters)
         except Exception as error:
             if not is_fault(error):
                 raise

@@ -79,6 +79,11 @@ class Change:
     old: Document | None
     new: Document | None
 
+    @property
+    def subject(self) -> Document:
+        """The document as it last was."""
+        return _present(self.new or self.old)
+
 
 class StoredDocuments:
     """Implements `api.ports.Documents`; whoever subscribes is told of every change of this process."""
@@ -122,6 +127,10 @@ class StoredDocuments:
         while chunk := await self._many(queries.ALL, {**after, "limit": CHUNK}):
             yield chunk
             after = {"account_id": chunk[-1].account_id, "id": chunk[-1].id}
+
+    async def accounts(self) -> Sequence[Document]:
+        """Return all the accounts, by id ascending."""
+        return await self.descendants("")
 
     async def children(self, account_id: str) -> Sequence[Document]:
         """Return the accounts right below this one, by id ascending."""

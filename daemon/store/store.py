@@ -90,7 +90,7 @@ class Store:
 
     async def list_accounts(self) -> Sequence[Document]:
         """Return all the accounts, by id ascending."""
-        return await self.documents.descendants(_NO_PARENT)
+        return await self.documents.accounts()
 
     async def _create_account(
         self, name: str, realm: str, private: JsonObject, check: Job[None] | None = None
