@@ -1,0 +1,72 @@
+"""Which part of the daemon a request is for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from sip.message import Response
+from sip.uas import options_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sip.flow import Flow
+    from sip.io.transactions import ServerTransaction
+    from sip.message import Request
+
+log = structlog.get_logger(__name__)
+
+NO_ROUTING: Final = 'SIP;cause=403;text="Roost does not route calls; use the PBX"'
+
+
+class DialogUser(Protocol):
+    """Whoever has dialogs."""
+
+    def on_dialog_request(self, request: Request, transaction: ServerTransaction) -> bool:
+        """Take a request with a To tag; False where its dialog is unknown."""
+        ...
+
+    def on_dialog_ack(self, request: Request, flow: Flow) -> None:
+        """Take the ACK of a 2xx; that of an unknown dialog is dropped."""
+        ...
+
+    def on_flow_lost(self, flow: Flow) -> None:
+        """Learn that a connection is gone."""
+        ...
+
+
+class Dispatcher:
+    """Implements `sip.io.endpoint.TransactionUser`. `register` and `dialogs` are given before the first request."""
+
+    register: Callable[[Request, ServerTransaction], None]
+    dialogs: DialogUser
+
+    def on_request(self, request: Request, transaction: ServerTransaction) -> None:
+        """Give the request to the registrar or its dialog, or answer it (RFC 3261 8.2.1, 12.2.2)."""
+        if request.method == "REGISTER":
+            self.register(request, transaction)
+        elif request.to.tag is not None:
+            if not self.dialogs.on_dialog_request(request, transaction):
+                transaction.respond_and_forget(Response.to_request(request, 481))
+        elif request.method == "OPTIONS":
+            transaction.respond_and_forget(options_answer(request))
+        elif request.method == "INVITE":
+            response = Response.to_request(request, 403)
+            response.add("Reason", NO_ROUTING)
+            transaction.respond(response)
+        elif request.method == "NOTIFY":
+            # Phones report things unasked (SPA's x-spa-cti); RFC 6665 4.1.3 wants 481 where there is no subscription.
+            transaction.respond_and_forget(Response.to_request(request, 481, "Subscription does not exist"))
+        else:
+            transaction.respond_and_forget(Response.to_request(request, 481))
+
+    def on_ack(self, request: Request, flow: Flow) -> None:
+        """Give the ACK of a 2xx to its dialog."""
+        self.dialogs.on_dialog_ack(request, flow)
+
+    def on_flow_lost(self, flow: Flow) -> None:
+        """Tell the dialogs."""
+        log.debug("flow.lost", flow=str(flow))
+        self.dialogs.on_flow_lost(flow)
