@@ -1,0 +1,74 @@
+"""The command `roost`. Exit status 0 is success, 1 a failure that was told, 2 a wrong command line or configuration."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import click
+
+from api.ports import PortError
+from config.loader import known_keys
+from daemon.cli_accounts import account, init, token
+from daemon.cli_config import config_option, load_settings
+from daemon.lifecycle import Notifier, serve
+from daemon.log import MASK, configure_logging
+from daemon.store import MigrationRefused
+
+try:
+    from uvloop import run as run_loop
+except ImportError:  # no wheel for this platform: asyncio's own loop does the same, slower
+    from asyncio import run as run_loop  # type: ignore[assignment]  # what we use of both is the same
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.settings import Settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("roost"), prog_name="roost")
+def main() -> None:
+    """Roost: a SIP registrar with a control API, compatible with Kazoo's devices API."""
+
+
+main.add_command(init)
+main.add_command(account)
+main.add_command(token)
+
+
+@main.command()
+@config_option
+def run(config: Path | None) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C.
+
+    Without a configuration it serves SIP on port 5060 and the API on 127.0.0.1:8000, and keeps its database below the
+    working directory. On an empty database it makes the master account and prints how to reach it.
+    """
+    loaded = load_settings(config)
+    configure_logging(loaded.settings.log)
+    try:
+        run_loop(_serve(loaded.settings))
+    except (OSError, PortError, MigrationRefused) as error:
+        raise click.ClickException(f"cannot start: {error}") from error
+
+
+@main.command("check-config")
+@config_option
+def check_config(config: Path | None) -> None:
+    """Say what is wrong with the configuration, or what will be used."""
+    loaded = load_settings(config)
+    click.echo(f"file: {loaded.file or 'none, so the defaults'}")
+    click.echo(f"from the environment: {', '.join(loaded.overrides) or 'nothing'}")
+    for key in known_keys():
+        value = getattr(getattr(loaded.settings, key.section), key.name)
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        click.echo(f"{key.path} = {MASK if key.rule.secret and shown else shown}".rstrip())
+
+
+async def _serve(settings: Settings) -> None:
+    # Imported here, so that the other commands start without the SIP stack and the HTTP server.
+    from daemon.app import Roost
+
+    await serve(Roost(settings), Notifier.from_environ(os.environ))

@@ -1,0 +1,134 @@
+"""Start and stop of a service: signals, systemd's notifications, stages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from daemon.lifecycle import Notifier, Stage, run_stages, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Recorder:
+    """A service that notes what was asked of it."""
+
+    def __init__(self, *, start_blocks: bool = False, stop_blocks: bool = False, fails: bool = False) -> None:
+        self.calls: list[str] = []
+        self.started = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self._start_blocks, self._stop_blocks, self._fails = start_blocks, stop_blocks, fails
+
+    async def start(self) -> None:
+        self.calls.append("start")
+        self.started.set()
+        if self._fails:
+            raise OSError("address in use")
+        if self._start_blocks:
+            await asyncio.Event().wait()
+
+    async def stop(self) -> None:
+        self.calls.append("stop")
+        self.stopping.set()
+        if self._stop_blocks:
+            await asyncio.Event().wait()
+        self.calls.append("stopped")
+
+    def status(self) -> str:
+        return "0 phones"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_stops_the_service(number: signal.Signals) -> None:
+    """SIGTERM and SIGINT each lead to an orderly stop."""
+    service = Recorder()
+    task = asyncio.create_task(serve(service, Notifier()))
+    await service.started.wait()
+    os.kill(os.getpid(), number)
+    await asyncio.wait_for(task, 5)
+
+    assert ["start", "stop", "stopped"] == service.calls
+
+
+async def test_signal_during_start_stops_what_was_started() -> None:
+    """A start that hangs can be given up."""
+    service = Recorder(start_blocks=True)
+    task = asyncio.create_task(serve(service, Notifier()))
+    await service.started.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(task, 5)
+
+    assert ["start", "stop", "stopped"] == service.calls
+
+
+async def test_second_signal_cuts_the_stop_short() -> None:
+    """Whoever presses Ctrl-C twice does not want to wait."""
+    service = Recorder(stop_blocks=True)
+    task = asyncio.create_task(serve(service, Notifier()))
+    await service.started.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+    await service.stopping.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.wait_for(task, 5)
+
+    assert ["start", "stop"] == service.calls
+
+
+async def test_failed_start_is_stopped_and_raised() -> None:
+    """What a start raises comes out, after what had been started was stopped."""
+    service = Recorder(fails=True)
+    with pytest.raises(OSError, match="address in use"):
+        await serve(service, Notifier())
+
+    assert ["start", "stop", "stopped"] == service.calls
+
+
+@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
+async def test_systemd_is_told(tmp_path: Path, *, abstract: bool) -> None:
+    """READY comes after the start, STOPPING before the stop, each with a status line."""
+    name = f"@roost-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0"))
+        manager.settimeout(5)
+        service = Recorder()
+        later = asyncio.Event()
+        task = asyncio.create_task(serve(service, Notifier.from_environ({"NOTIFY_SOCKET": name}), stop=later))
+        ready = await asyncio.to_thread(manager.recv, 4096)
+        later.set()
+        stopping = await asyncio.to_thread(manager.recv, 4096)
+        await task
+
+    assert b"READY=1\nSTATUS=0 phones" == ready
+    assert b"STOPPING=1\nSTATUS=stopping" == stopping
+
+
+def test_nobody_to_notify_is_no_fault(tmp_path: Path) -> None:
+    """Without systemd, or with a socket that is gone, a notification goes nowhere."""
+    Notifier.from_environ({}).send(READY=1)
+    Notifier(str(tmp_path / "gone")).send(READY=1)
+
+
+async def test_stages_run_in_order_whatever_each_does() -> None:
+    """A stage that hangs or fails is logged, and the next one has its turn."""
+    done: list[str] = []
+
+    async def work(name: str) -> None:
+        done.append(name)
+        if name == "hangs":
+            await asyncio.Event().wait()
+        if name == "fails":
+            raise ValueError("broken")
+
+    names = ("hangs", "fails", "last")
+    with structlog.testing.capture_logs() as events:
+        await run_stages([Stage(name, 0.01, lambda name=name: work(name)) for name in names])  # type: ignore[misc]
+
+    assert list(names) == done
+    assert [("stop.timed_out", "hangs"), ("stop.failed", "fails")] == [(e["event"], e["stage"]) for e in events]

@@ -1,0 +1,157 @@
+"""What the log shows, and what it must never show."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from config.settings import LogSettings
+from daemon.log import MASK, MAX_DEPTH, configure_logging, mask_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_log_is_json_where_there_is_no_terminal() -> None:
+    """An event becomes one JSON line with its level, its time and its facts."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(), stream)
+    structlog.get_logger().info("registration.added", aor="sip:a@b", expires=60)
+    (line,) = lines(stream)
+
+    assert ("registration.added", "info", "sip:a@b", 60) == tuple(
+        line[name] for name in ("event", "level", "aor", "expires")
+    )
+    assert line["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("form", "stream", "is_json"),
+    [
+        pytest.param("auto", Terminal(), False, id="auto-on-terminal"),
+        pytest.param("json", Terminal(), True, id="json-on-terminal"),
+        pytest.param("console", io.StringIO(), False, id="console-in-file"),
+    ],
+)
+def test_format_follows_setting_and_terminal(form: str, stream: io.StringIO, *, is_json: bool) -> None:
+    """`auto` looks at the terminal; the others mean what they say."""
+    configure_logging(LogSettings(format=form), stream)
+    structlog.get_logger().info("daemon.started")
+
+    assert is_json == stream.getvalue().startswith("{")
+    assert "daemon.started" in stream.getvalue()
+
+
+def test_level_cuts_what_is_below() -> None:
+    """Events below the level are dropped, of our own loggers and of the standard library's."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(level="warning"), stream)
+    structlog.get_logger().info("a.b")
+    logging.getLogger("aiohttp.server").info("quiet")
+    structlog.get_logger().warning("c.d")
+
+    assert ["c.d"] == [line["event"] for line in lines(stream)]
+
+
+def test_standard_library_goes_the_same_way() -> None:
+    """What aiohttp, asyncio or a warning says is an event like ours, with the logger's name."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(), stream)
+    logging.getLogger("asyncio").error("Task %s failed", "x")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    assert ("Task x failed", "asyncio", "error") == tuple(lines(stream)[0][key] for key in ("event", "logger", "level"))
+    assert "DeprecationWarning" in lines(stream)[1]["event"]
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_traceback_shows_no_values(form: str) -> None:
+    """A traceback is logged without the values of its local variables."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(format=form), stream)
+
+    def fail(hidden: str) -> None:
+        raise RuntimeError(f"length {len(hidden)}")
+
+    try:
+        fail("open" + "sesame")
+    except RuntimeError:
+        structlog.get_logger().exception("task.failed")
+
+    assert "RuntimeError: length 10" in stream.getvalue()
+    assert "opensesame" not in stream.getvalue()
+
+
+def test_secrets_are_masked_by_name() -> None:
+    """A key that names a secret shows the mask, at any depth; an empty one is left, for it tells something."""
+    event = {
+        "event": "x.y",
+        "sip_password": "p",
+        "X-Auth-Token": "t",
+        "token": None,
+        "Authorization": b"Digest",
+        "data": {"sip": [{"password": "p", "username": "u"}]},
+        "tokens_left": 5,
+    }
+    shown = {
+        "event": "x.y",
+        "sip_password": MASK,
+        "X-Auth-Token": MASK,
+        "token": None,
+        "Authorization": MASK,
+        "data": {"sip": [{"password": MASK, "username": "u"}]},
+        "tokens_left": 5,
+    }
+
+    assert shown == mask_secrets(None, "info", event)
+
+
+def test_reader_that_went_away_disturbs_nobody() -> None:
+    """A log that cannot be written is lost; the call that logged goes on."""
+
+    class Broken(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    configure_logging(LogSettings(), Broken())
+    structlog.get_logger().info("daemon.started")
+
+
+def test_what_is_nested_too_deep_is_masked_whole() -> None:
+    """A secret cannot hide below the depth that is searched."""
+    value: object = {"password": "p"}
+    for _ in range(MAX_DEPTH + 1):
+        value = {"in": value}
+
+    assert "'p'" not in repr(mask_secrets(None, "info", {"event": "x.y", "value": value}))
