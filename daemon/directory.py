@@ -6,17 +6,18 @@ Rule: only committed documents get in here, by `changed`, so that SIP believes w
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from api.ports import Kind, PageQuery
+from api.ports import Kind
 from sip.digest import Algorithm, Credentials
 from sip.nonce import NonceCounts
 from sip.uri import Aor
 
 if TYPE_CHECKING:
-    from api.ports import Document, Documents, Json
+    from api.ports import Document, Json
 
 
 class Standing(Enum):
@@ -68,18 +69,11 @@ class Directory:
         self._by_aor: dict[Aor, Device] = {}
         self._by_id: dict[tuple[str, str], Device] = {}
         self._by_presence: dict[Aor, Device] = {}
-        self._realms: dict[str, str] = {}
         self._account_realms: dict[str, str] = {}
+        self._realms: Counter[tuple[str, str]] = Counter()
+        self._served: Counter[str] = Counter()
         self._master = ""
         self._disabled: set[tuple[Kind, str, str]] = set()
-
-    async def load(self, documents: Documents) -> None:
-        """Read every document once, at start."""
-        for account in await documents.descendants(""):
-            self.changed(None, account)
-            for kind in (Kind.USER, Kind.DEVICE):
-                for document in await documents.page(PageQuery(kind, account.id)):
-                    self.changed(None, document)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -105,7 +99,11 @@ class Directory:
 
     def serves(self, domain: str) -> bool:
         """Return whether some account or device has this realm; `domain` is in lower case."""
-        return domain in self._realms
+        return domain in self._served
+
+    def aors(self, account_id: str, username: str) -> list[Aor]:
+        """Return the AORs that a username has or had in the realms of an account and its devices."""
+        return [Aor.of(username, realm) for owner, realm in self._realms if owner == account_id]
 
     @property
     def master_realm(self) -> str:
@@ -141,11 +139,11 @@ class Directory:
 
     def _account_changed(self, account_id: str, new: Document | None) -> None:
         before = self._account_realms.pop(account_id, "")
-        self._realms.pop(before, None)
+        self._count_realm(account_id, before, -1)
         realm = _text(new.data.get("realm")).lower() if new is not None else ""
         if new is not None and realm:
             self._account_realms[account_id] = realm
-            self._realms[realm] = account_id
+            self._count_realm(account_id, realm, 1)
             if new.private.get("pvt_superduper_admin") is True and not self._master:
                 self._master = account_id
         if before and before != realm:
@@ -182,14 +180,25 @@ class Directory:
     def _put(self, device: Device) -> None:
         self._by_id[device.account_id, device.device_id] = device
         self._by_aor[device.aor] = device
-        self._realms.setdefault(device.realm, device.account_id)
+        self._count_realm(device.account_id, device.realm, 1)
         if device.presence_id:
             self._by_presence[_presence(device)] = device
+
+    def _count_realm(self, account_id: str, realm: str, step: int) -> None:
+        if not realm:
+            return
+        self._realms[account_id, realm] += step
+        if not self._realms[account_id, realm]:
+            del self._realms[account_id, realm]
+        self._served[realm] += step
+        if not self._served[realm]:
+            del self._served[realm]
 
     def _forget(self, account_id: str, device_id: str) -> None:
         device = self._by_id.pop((account_id, device_id), None)
         if device is None:
             return
+        self._count_realm(account_id, device.realm, -1)
         if self._by_aor.get(device.aor) is device:
             del self._by_aor[device.aor]
         if device.presence_id and self._by_presence.get(_presence(device)) is device:
