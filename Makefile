@@ -1,0 +1,94 @@
+# make run    makes .venv, installs Roost into it and starts the daemon   (CONFIG=FILE for a configuration)
+# make test   installs the test tools and the real SIP peers, and runs every check
+# make demo   shows the product in a minute, on loopback
+# make help   names the rest
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CONFIG ?=
+PYTEST_ARGS ?=
+
+# pjsua2-pybind11 has wheels for these interpreters alone; with a newer one Roost runs without media=process.
+PYTHONS := python3.11 python3.12 python3.10 python3
+
+# Programs of the real peers, and the Debian packages that have them.
+PEERS := sipp=sip-tester baresip=baresip-core sipsak=sipsak sip-options=sofia-sip-bin svmap=sipvicious
+APT := DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
+# Root needs nothing, others a sudo that asks for no password; who has neither may not install.
+AS_ROOT := $(shell if [ "$$(id -u)" = 0 ]; then echo env; elif sudo -n true 2>/dev/null; then echo sudo env; else echo false; fi)
+
+# $(call missing,PEERS) is the packages of those that are not there.
+missing = $(strip $(foreach peer,$(1),$(if $(shell command -v $(firstword $(subst =, ,$(peer)))),,$(lastword $(subst =, ,$(peer))))))
+# $(call install,PACKAGES) installs them, after bringing the package lists up to date if they have none of that name.
+install = $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null 2>&1 || { \
+	$(AS_ROOT) $(APT) update >/dev/null 2>&1 && $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null; }
+
+.PHONY: help run test check demo peers baresip reference wheel clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(VENV)/installed ## start the daemon
+	@exec $(BIN)/roost run $(if $(CONFIG),--config $(CONFIG))
+
+demo: $(VENV)/installed baresip ## two real phones, status, a sync and a call, in a minute
+	@exec $(BIN)/roost demo
+
+test: $(VENV)/tested-with peers check ## lint, types, import contracts and all tests
+	@echo "== tests"
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory missing-peers
+
+check: $(VENV)/tested-with ## lint, types and import contracts
+	@echo "== format"    && $(BIN)/ruff format --check .
+	@echo "== lint"      && $(BIN)/ruff check .
+	@echo "== types"     && $(BIN)/mypy
+	@echo "== contracts" && $(BIN)/lint-imports --no-logo
+
+reference: $(VENV)/installed ## write default.toml and the README's table from the settings
+	@$(BIN)/python -m config.reference
+
+wheel: $(VENV)/installed ## build the wheel into dist/
+	@rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls dist
+
+clean: ## remove what was built, and .venv
+	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@python=; for each in $(PYTHONS); do \
+	    if $$each -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then python=$$each; break; fi; \
+	done; \
+	[ -n "$$python" ] || { echo "Roost needs Python 3.10 or newer: apt-get install python3 python3-venv" >&2; exit 1; }; \
+	if ! $$python -c 'import ensurepip' 2>/dev/null; then \
+	    echo "== python3-venv is missing: installing it"; \
+	    $(AS_ROOT) $(APT) update && $(AS_ROOT) $(APT) install -y python3-venv \
+	        || { echo "$$python cannot make a virtual environment: run  apt-get install python3-venv  as root" >&2; exit 1; }; \
+	fi; \
+	echo "== $(VENV) with $$($$python --version)" && $$python -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	@echo "== installing Roost" && $(PIP) install --editable . && touch $@
+
+$(VENV)/tested-with: pyproject.toml | $(BIN)/python
+	@echo "== installing Roost and the test tools" && $(PIP) install --editable '.[test]' && touch $@ $(VENV)/installed
+
+# Installs what it may. What is missing then is told here, and again when the tests are done.
+peers:
+	@$(if $(call missing,$(PEERS)),echo "== installing $(call missing,$(PEERS))"; $(call install,$(call missing,$(PEERS))) || true)
+	@$(MAKE) --no-print-directory missing-peers
+
+baresip:
+	@$(if $(call missing,baresip=baresip-core),echo "== installing baresip-core"; $(call install,baresip-core) \
+	    || echo "!! baresip-core cannot be installed: the phones are pjsua2's")
+
+.PHONY: missing-peers
+missing-peers:
+	@missing="$(call missing,$(PEERS))"; [ -n "$$missing" ] || exit 0; \
+	echo "!! not installed: $$missing"; \
+	if [ "$$ROOST_REQUIRE_PEERS" = 1 ]; then echo "!! and ROOST_REQUIRE_PEERS=1 asks for all of them"; exit 1; fi; \
+	echo "!! the tests that need them are skipped; to have them run:  apt-get install $$missing"
