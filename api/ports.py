@@ -249,7 +249,7 @@ class Presence(Protocol):
         ...
 
     def status_json(self, account_id: str) -> bytes:
-        """Return the answer of `devices/status` as JSON: a list of `{"device_id": ..., "registered": true}` (contract 5.8)."""
+        """Return the `data` of devices/status as JSON: a list of `{"device_id": ..., "registered": true}`."""
         ...
 
     def is_registered(self, account_id: str, device_id: str) -> bool:

@@ -1,0 +1,292 @@
+"""The control API as an aiohttp application: Kazoo's devices API, version 2.
+
+`Api.handle` is the one way in, and does for every request, in Kazoo's order (contract 1.5), what the resources then
+need not think of: body, token, path, account, rate, authorisation, types, the documents of the path; then the resource;
+then the preconditions of a GET and the envelope. It is also the one place that turns an exception into an answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiohttp import web
+
+from api import (
+    accounts,
+    devices,
+    envelope,
+    hotdesks,
+    openapi,
+    quickcall,
+    registrations,
+    status,
+    sync,
+    tokens,
+    users,
+)
+from api.auth import authorise, charge, find_account, identify_basic, identify_token
+from api.body import MAX_BODY, read_envelope, read_query
+from api.buckets import Buckets
+from api.call import Answer, Call, is_true, names
+from api.errors import (
+    ApiError,
+    BadIdentifier,
+    Forbidden,
+    Gone,
+    MethodNotAllowed,
+    NotFound,
+    NotModified,
+    PayloadTooLarge,
+    PreconditionFailed,
+    Refusal,
+    refuse,
+)
+from api.locks import Locks
+from api.negotiation import check_accept, check_content_type, cors_headers, is_cross_origin
+from api.policy import Policy
+from api.ports import Kind
+from api.routing import Access, Route, Router, split
+
+if TYPE_CHECKING:
+    from api.ports import Json, JsonObject, Ports
+
+log = structlog.get_logger(__name__)
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *tokens.ROUTES,
+    *accounts.ROUTES,
+    *users.ROUTES,
+    *devices.ROUTES,
+    *status.ROUTES,
+    *sync.ROUTES,
+    *quickcall.ROUTES,
+    *hotdesks.ROUTES,
+    *registrations.ROUTES,
+    *openapi.ROUTES,
+)
+FIRST_NOUNS: Final = frozenset({route.path.split("/")[1] for route in ROUTES} | {"account"})
+INNER_NOUNS: Final = frozenset({"devices", "users", "hotdesks", "quickcall"})
+"""Nouns that need an account in front of them; without one they are the superduper admin's (contract 3.4)."""
+OPEN_NEIGHBOURS: Final = frozenset({"whitelabel"})
+"""What user interfaces ask for before they log in; we do not have it, and 401 would confuse them."""
+MAX_REQUEST_ID: Final = 128
+EXPIRED: Final = "Fri, 01 Jan 1999 00:00:00 GMT"
+PATH_KINDS: Final = (("user_id", Kind.USER), ("device_id", Kind.DEVICE))
+
+
+def make_app(ports: Ports, policy: Policy | None = None) -> web.Application:
+    """Build the API over the ports. It opens nothing and owns nothing that needs closing."""
+    app = web.Application(client_max_size=MAX_BODY)
+    app.router.add_route("*", "/{path:.*}", Api(ports, policy or Policy()).handle)
+    return app
+
+
+class Api:
+    """The API's one handler, with what its requests share."""
+
+    def __init__(self, ports: Ports, policy: Policy) -> None:
+        self._ports = ports
+        self._policy = policy
+        self._router = Router(ROUTES)
+        self._buckets = Buckets(policy.rate_capacity, policy.rate_per_second, time.monotonic)
+        self._locks = Locks()
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer a request, whatever becomes of it."""
+        call = Call(
+            ports=self._ports,
+            policy=self._policy,
+            locks=self._locks,
+            method=request.method,
+            path=request.rel_url.raw_path.rstrip("/"),
+            query={},
+            headers=request.headers,
+            request_id=_request_id(request),
+        )
+        try:
+            if request.method == "OPTIONS":
+                return self._preflight(request, call)
+            answer = await self._serve(request, call)
+            return _respond(call, answer)
+        # Whatever is raised becomes an answer; what the catalogue does not know is a bug and logged as one.
+        except Exception as error:  # noqa: BLE001
+            return _refuse(call, error)
+
+    async def _serve(self, request: web.Request, call: Call) -> Answer:
+        tokens = self._find(call)
+        call.query = read_query(request.rel_url.raw_query_string)
+        call.data, call.root = await _read(request)
+        _tunnel(call)
+        envelope.check_callback(call.value("jsonp"))
+        route = call.routes.get(call.method)
+        if route is None or route.access is not Access.OPEN:
+            await identify_token(call)
+        if route is None:
+            raise await _lost(call, tokens)
+        await self._admit(request, call, route)
+        check_content_type(request)
+        check_accept(call)
+        await _find_documents(call)
+        return await route.handler(call)
+
+    def _find(self, call: Call) -> list[str]:
+        version, *tokens = split(call.path) or [""]
+        if version == "v1":
+            raise Gone
+        if version != "v2":
+            raise NotFound
+        # "account" stands for the token's own account, which is filled in once it is known.
+        path = ["accounts", "", *tokens[1:]] if tokens[:1] == ["account"] else tokens
+        match = self._router.match(path)
+        call.routes, call.params = match.routes, match.params
+        return tokens
+
+    async def _admit(self, request: web.Request, call: Call, route: Route) -> None:
+        if "account_id" in call.params:
+            if not call.params["account_id"] and _is_own(call):
+                call.params["account_id"] = call.caller.account_id
+            await find_account(call)
+        charge(call, route, self._buckets, self._client(request))
+        await identify_basic(call)
+        await authorise(call, route)
+
+    def _preflight(self, request: web.Request, call: Call) -> web.Response:
+        if not is_cross_origin(request.headers):
+            raise MethodNotAllowed
+        self._find(call)
+        requested = request.headers.get("Access-Control-Request-Method")
+        headers = {**_fixed_headers(call), **cors_headers(call.routes, requested)}
+        return web.Response(headers=headers)
+
+    def _client(self, request: web.Request) -> str:
+        """Return the address of the client: the last one of X-Forwarded-For that is no proxy of ours."""
+        peer = request.remote or ""
+        if peer not in self._policy.trusted_proxies:
+            return peer
+        forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
+        return next((part for part in reversed(forwarded) if part and part not in self._policy.trusted_proxies), peer)
+
+
+async def _read(request: web.Request) -> tuple[Json, JsonObject]:
+    try:
+        return await read_envelope(request)
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLarge(MAX_BODY) from None
+
+
+def _tunnel(call: Call) -> None:
+    """Settle the method that counts: `verb` replaces POST alone, and HEAD is a GET whose body is not sent."""
+    if call.method == "HEAD":
+        call.method = "GET"
+    elif call.method == "POST":
+        verb = call.value("verb")
+        if isinstance(verb, str) and verb and verb.upper() != "POST":
+            call.method, call.tunnelled = verb.upper(), True
+
+
+def _is_own(call: Call) -> bool:
+    return call.path.startswith("/v2/account/") or call.path == "/v2/account"
+
+
+async def _lost(call: Call, tokens: list[str]) -> ApiError:
+    """Say why a path and method lead nowhere (contract 1.5 step 3, 2.5)."""
+    if call.routes:
+        return MethodNotAllowed()
+    first = tokens[0] if tokens else ""
+    if first in FIRST_NOUNS or first in OPEN_NEIGHBOURS:
+        return NotFound()
+    await identify_basic(call)
+    superduper = await call.is_superduper()
+    return Forbidden() if first in INNER_NOUNS and not superduper else NotFound()
+
+
+async def _find_documents(call: Call) -> None:
+    for name, kind in PATH_KINDS:
+        document_id = call.params.get(name)
+        if document_id is None:
+            continue
+        document = await call.ports.documents.get(kind, call.account.id, document_id)
+        if document is None:
+            raise BadIdentifier(document_id)
+        call.documents[kind] = document
+
+
+def _respond(call: Call, answer: Answer) -> web.Response:
+    data = None if answer.data is None else envelope.encode_data(answer.data)
+    etag, revision = answer.revision, answer.revision
+    if answer.etag and data is not None:
+        etag, revision = blake2b(data, digest_size=16).hexdigest(), "automatic"
+    headers = _fixed_headers(call)
+    if call.method == "GET":
+        headers["Expires"] = EXPIRED
+        _check_conditions(call, etag)
+        if etag is not None:
+            headers["ETag"] = f'"{etag}"'
+    if answer.location is not None:
+        headers["Location"] = f"{call.path}/{answer.location}"
+    if is_cross_origin(call.headers):
+        headers.update(cors_headers(call.routes, None))
+    if answer.bare:
+        return _json(call, data or b"", answer.status, headers)
+    version = call.policy.version if call.identity is not None else None
+    rest = envelope.success(answer, request_id=call.request_id, token=call.token, revision=revision, version=version)
+    tunnelled_change = call.tunnelled and answer.location is None
+    return _json(call, envelope.join(data, rest), 200 if tunnelled_change else answer.status, headers)
+
+
+def _refuse(call: Call, error: Exception) -> web.Response:
+    refusal = refuse(error)
+    if refusal is None:
+        log.error("api.failed", request_id=call.request_id, method=call.method, path=call.path, exc_info=error)
+        refusal = Refusal(500, "unspecified_fault", {"message": "unspecified fault"})
+    elif refusal.status >= 500:  # the server's faults
+        log.warning("api.refused", request_id=call.request_id, reason=str(error), status=refusal.status)
+    headers = {**_fixed_headers(call), **cors_headers(call.routes, call.method), **refusal.headers}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(call.routes)
+    if not refusal.message:
+        return web.Response(status=refusal.status, headers=headers)
+    body = envelope.failure(refusal, request_id=call.request_id, token=call.token)
+    return _json(call, body, refusal.status, headers)
+
+
+def _json(call: Call, body: bytes, status: int, headers: dict[str, str]) -> web.Response:
+    if is_true(call.headers.get("X-Pretty-Print")) or is_true(call.value("pretty_print")):
+        body = envelope.indent(body)
+    callback = call.value("jsonp")
+    if isinstance(callback, str) and envelope.CALLBACK.fullmatch(callback):
+        headers["Content-Type"] = "application/javascript"
+        return web.Response(body=envelope.wrap(body, callback), status=status, headers=headers)
+    headers["Content-Type"] = "application/json"
+    return web.Response(body=body, status=status, headers=headers)
+
+
+def _check_conditions(call: Call, etag: str | None) -> None:
+    """Answer If-None-Match and If-Match of a GET (RFC 9110 13.2.2); without an ETag only `*` can be met."""
+    if_match = call.headers.get("If-Match")
+    if if_match is not None and not names(if_match, etag or ""):
+        raise PreconditionFailed
+    if_none_match = call.headers.get("If-None-Match")
+    if if_none_match is not None and etag is not None and names(if_none_match, etag):
+        raise NotModified(f'"{etag}"')
+
+
+def _fixed_headers(call: Call) -> dict[str, str]:
+    return {
+        "X-Request-ID": call.request_id,
+        "Content-Language": "en",
+        "Vary": "accept-language, accept",
+        "Server": "Roost",
+    }
+
+
+def _request_id(request: web.Request) -> str:
+    """Return the client's own request id, if it is one that a header and a log can hold, or a new one."""
+    given = request.headers.get("X-Request-ID", "")
+    if 0 < len(given) <= MAX_REQUEST_ID and given.isascii() and given.isprintable():
+        return given
+    return os.urandom(16).hex()

@@ -1,0 +1,90 @@
+"""Kazoo's envelope around every answer (contract 2.1, 2.2), joined from bytes so that `data` may come ready made."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from api.errors import ValidationFailed
+
+if TYPE_CHECKING:
+    from api.call import Answer
+    from api.errors import Refusal
+    from api.ports import Json, JsonObject
+
+CALLBACK: Final = re.compile(r"[A-Za-z_$][\w$.]{0,127}", re.ASCII)
+
+
+def encode_data(data: Json | bytes) -> bytes:
+    """Return `data` as JSON."""
+    return data if isinstance(data, bytes) else orjson.dumps(data)
+
+
+def success(
+    answer: Answer, *, request_id: str, token: str | None, revision: str | None, version: str | None
+) -> JsonObject:
+    """Return the envelope of a success, without `data`."""
+    envelope: JsonObject = {"status": "success", "request_id": request_id, "timestamp": _timestamp()}
+    if token is not None:
+        envelope["auth_token"] = token
+    if revision is not None:
+        envelope["revision"] = revision
+    if version is not None:
+        envelope["version"] = version
+    if answer.extra:
+        envelope.update(answer.extra)
+    return envelope
+
+
+def failure(refusal: Refusal, *, request_id: str, token: str | None) -> bytes:
+    """Return the envelope of a refusal."""
+    envelope: JsonObject = {
+        "data": refusal.data,
+        "error": str(refusal.status),
+        "message": refusal.message,
+        "status": "error",
+        "request_id": request_id,
+        "timestamp": _timestamp(),
+    }
+    if token is not None:
+        envelope["auth_token"] = token
+    return orjson.dumps(envelope)
+
+
+def join(data: bytes | None, envelope: JsonObject) -> bytes:
+    """Put `data` in front of the other keys."""
+    rest = orjson.dumps(envelope)
+    return rest if data is None else b"".join((b'{"data":', data, b",", rest[1:]))
+
+
+def indent(body: bytes) -> bytes:
+    """Return JSON for human eyes."""
+    return orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
+
+
+def check_callback(name: Json) -> str | None:
+    """Return the JSONP callback of a request, if it names one. Raises ValidationFailed for what is no identifier."""
+    if name is None:
+        return None
+    if isinstance(name, str) and CALLBACK.fullmatch(name):
+        return name
+    message = f"Failed to match pattern '{CALLBACK.pattern}'"
+    raise ValidationFailed({"jsonp": {"pattern": {"message": message, "target": CALLBACK.pattern}}})
+
+
+def wrap(body: bytes, callback: str) -> bytes:
+    """Return a JSONP call."""
+    return b"".join((callback.encode(), b"(", body, b")"))
+
+
+@lru_cache(maxsize=1)
+def _iso(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+
+
+def _timestamp() -> str:
+    return _iso(int(time.time()))

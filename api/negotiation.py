@@ -1,0 +1,64 @@
+"""Content types and cross-origin headers (contract 1.2-1.4, 1.7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from api.body import is_readable
+from api.errors import NotAcceptable, UnsupportedMediaType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from aiohttp import web
+
+    from api.call import Call
+
+MAX_ACCEPT: Final = 4096
+OFFERED: Final = frozenset(
+    {"*/*", "application/*", "application/json", "application/x-json", "application/javascript", "text/javascript"}
+)
+CORS_REQUEST: Final = ("Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers")
+CORS_FIXED: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "content-type, depth, user-agent, x-http-method-override, x-file-size, "
+    "x-requested-with, if-modified-since, x-file-name, cache-control, x-auth-token, x-kazoo-cluster-id, if-match, "
+    "if-none-match, x-auth-account-id, x-pretty-print, x-request-id, authorization",
+    "Access-Control-Expose-Headers": "content-type, x-auth-token, x-request-id, x-kazoo-cluster-id, location, etag, "
+    "retry-after",
+    "Access-Control-Max-Age": "86400",
+}
+
+
+def check_content_type(request: web.Request) -> None:
+    """Refuse a body that we cannot read (415)."""
+    if request.body_exists and not is_readable(request) and request.content_length != 0:
+        raise UnsupportedMediaType
+
+
+def check_accept(call: Call) -> None:
+    """Refuse a client that takes no JSON (406); the parameter `accept` goes before the header."""
+    parameter = call.value("accept")
+    accept = parameter if isinstance(parameter, str) else call.headers.get("Accept")
+    if not accept or accept in OFFERED:
+        return
+    if not any(_takes(part) for part in accept[:MAX_ACCEPT].split(",")):
+        raise NotAcceptable
+
+
+def is_cross_origin(headers: Mapping[str, str]) -> bool:
+    """Return whether the request comes from a page of another origin, or asks ahead for one (a preflight)."""
+    return any(name in headers for name in CORS_REQUEST)
+
+
+def cors_headers(methods: Iterable[str], requested: str | None) -> dict[str, str]:
+    """Return the headers that let any page read the answer; it cannot send credentials but by its own script."""
+    allowed = ["OPTIONS", *methods]
+    if requested and requested.isalpha() and requested.upper() not in allowed:
+        allowed.insert(0, requested.upper())
+    return {**CORS_FIXED, "Access-Control-Allow-Methods": ", ".join(allowed)}
+
+
+def _takes(part: str) -> bool:
+    media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    return media_type in OFFERED and not any(p.replace(" ", "") in {"q=0", "q=0.0"} for p in parameters)
