@@ -181,8 +181,8 @@ def _local_address(host: str, port: int) -> Address:
 
 def _packed(text: str) -> str | bytes:
     # SQLite's text is UTF-8; a header of a phone may be anything.
-    return str(text) if text.isascii() else text.encode("utf-8", "surrogateescape")
+    return str(text) if text.isascii() else text.encode("utf-8", "surrogatepass")
 
 
 def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")

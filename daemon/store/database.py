@@ -90,6 +90,8 @@ class Database:
             if connection is None:
                 connection = await self._reader()
             rows: Iterable[Any] = await connection.execute_fetchall(sql, parameters)
+        except UnicodeEncodeError:
+            return []  # half a surrogate pair, from a URL: no text in the database is equal to it
         except Exception as error:
             if not is_fault(error):
                 raise

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiosqlite
 import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    import aiosqlite
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -44,8 +45,8 @@ def shipped_migrations() -> tuple[Migration, ...]:
 async def migrate(connection: aiosqlite.Connection, path: Path, migrations: Sequence[Migration]) -> None:
     """Take the steps that are missing; safe against another process that does the same at this moment.
 
-    A database that holds something is first copied to `NAME.before-N`, N being the first step to take. Raises
-    MigrationRefused for a newer database and for one of another program.
+    Before each step N a database that holds something is copied to `NAME.before-N`. Raises MigrationRefused for a newer
+    database and for one of another program.
     """
     version = await _version(connection)
     newest = migrations[-1].version
@@ -55,17 +56,17 @@ async def migrate(connection: aiosqlite.Connection, path: Path, migrations: Sequ
         )
     if version == 0 and await _has_tables(connection) and await _version(connection) == 0:
         raise MigrationRefused(f"{path} is a database of another program")
-    if 0 < version < newest:
-        await _back_up(connection, path, version + 1)
-    for migration in migrations:
-        if migration.version > version:
-            await _apply(connection, migration)
+    holds_something = version > 0
+    for migration in migrations[version:]:
+        await _apply(connection, migration, copy_first=path if holds_something else None)
 
 
-async def _apply(connection: aiosqlite.Connection, migration: Migration) -> None:
+async def _apply(connection: aiosqlite.Connection, migration: Migration, *, copy_first: Path | None) -> None:
     await connection.execute("BEGIN IMMEDIATE")
     try:
         if await _version(connection) < migration.version:  # else another process was faster
+            if copy_first is not None:
+                await _back_up(copy_first, migration.version)
             for statement in _statements(migration.sql):
                 await connection.execute(statement)
             await connection.execute(f"PRAGMA user_version = {migration.version:d}")
@@ -85,20 +86,28 @@ def _statements(script: str) -> Iterator[str]:
             pending = ""
 
 
-async def _back_up(connection: aiosqlite.Connection, path: Path, step: int) -> None:
+async def _back_up(path: Path, step: int) -> None:
+    # By a connection that reads the last commit, while ours holds the lock: nobody else changes the file meanwhile.
     target = path.with_name(f"{path.name}.before-{step}")
-    unfinished = path.with_name(f"{target.name}.{os.getpid()}")
-    descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with _whole_file(target) as name:
+        async with aiosqlite.connect(path) as reader:
+            await reader.execute("VACUUM INTO ?", (name,))
+    _log.info("store.backed_up", path=str(target))
+
+
+@contextmanager
+def _whole_file(target: Path) -> Iterator[str]:
+    """Give the name of an empty file that gets its name, and reaches the disk, only when it is whole."""
+    descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
     try:
-        await connection.execute("VACUUM INTO ?", (str(unfinished),))
+        yield name
         os.fsync(descriptor)
-        unfinished.replace(target)
+        Path(name).replace(target)
     except BaseException:
-        unfinished.unlink()
+        Path(name).unlink()
         raise
     finally:
         os.close(descriptor)
-    _log.info("store.backed_up", path=str(target))
 
 
 async def _version(connection: aiosqlite.Connection) -> int:

@@ -1,0 +1,227 @@
+"""The bindings in the database."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.ports import StoreUnavailable
+from daemon.store import Store
+from daemon.store import bindings as bindings_module
+from sip.flow import Address, Flow, Transport
+from sip.location import Binding, BindingChanges
+from sip.uri import Aor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import aiosqlite
+
+    from tests.conftest import HandClock
+
+FIELDS = (
+    *("aor", "account_id", "device_id", "contact", "call_id", "cseq", "granted", "user_agent", "path", "instance"),
+    *("reg_id", "q", "expires_at", "first_registered", "registered_at"),
+)
+
+
+class Monotonic:
+    """The clock of the location table, which has another zero in each process."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def monotonic() -> Monotonic:
+    return Monotonic()
+
+
+@pytest.fixture
+async def store(store_path: Path, clock: HandClock, monotonic: Monotonic) -> AsyncIterator[Store]:
+    opened = await Store.open(store_path, clock=clock, monotonic=monotonic)
+    yield opened
+    await opened.close()
+
+
+def binding(user: str = "bob", **fields: object) -> Binding:
+    defaults: dict[str, object] = {
+        "account_id": "a1",
+        "device_id": f"device of {user}",
+        "contact": f"sip:{user}@10.0.0.9:5062;line=1",
+        "flow": Flow(Transport.UDP, Address("10.0.0.1", 5060), Address("10.0.0.9", 5062)),
+        "call_id": "1@10.0.0.9",
+        "cseq": 7,
+        "expires_at": 160.0,
+        "granted": 60,
+        "first_registered": 90.0,
+        "registered_at": 100.0,
+    }
+    return Binding(aor=Aor.of(user, "example.org"), **{**defaults, **fields})
+
+
+def values(found: Binding) -> tuple[object, ...]:
+    return tuple(getattr(found, name) for name in FIELDS)
+
+
+async def save(store: Store, *, put: tuple[Binding, ...] = (), removed: tuple[Binding, ...] = ()) -> None:
+    """Save the changes and wait until they are durable."""
+    done: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    store.bindings.save(BindingChanges(put, removed), done.set_result)
+    error = await done
+    if error is not None:
+        raise error
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"path": ("<sip:edge1;lr>", '"a, b" <sip:edge2;lr>')}, id="path"),
+        pytest.param({"instance": "<urn:uuid:1>", "reg_id": 2, "q": 0.5}, id="outbound"),
+        pytest.param({"user_agent": "Téléphone", "call_id": "\udcff\udc00@x"}, id="bytes-that-are-not-utf-8"),
+        pytest.param({"contact": "sip:b%00b@[::1]", "user_agent": "a\0b"}, id="null"),
+        pytest.param({"cseq": 2**31 - 1, "granted": 0}, id="limits"),
+        pytest.param({"flow": Flow(Transport.WSS, Address("::1", 443), Address("2001:db8::1", 50000))}, id="wss-ipv6"),
+    ],
+)
+async def test_binding_is_loaded_as_it_was_saved(store: Store, fields: dict[str, object]) -> None:
+    """Every field, whatever a phone put into it."""
+    saved = binding(**fields)
+    await save(store, put=(saved,))
+
+    (loaded,) = await store.bindings.load()
+    assert values(loaded) == values(saved)
+    assert loaded.flow == saved.flow
+
+
+async def test_connection_does_not_outlive_the_process(store: Store) -> None:
+    """Another process counts its connections anew, so a number of the old one must not name one of the new."""
+    flow = Flow(Transport.TCP, Address("10.0.0.1", 5060), Address("10.0.0.9", 40000), connection=5)
+    await save(store, put=(binding(flow=flow),))
+
+    (loaded,) = await store.bindings.load()
+    assert loaded.flow == flow._replace(connection=0)
+
+
+async def test_times_hold_across_a_restart(store_path: Path, clock: HandClock) -> None:
+    """A binding with 60 s left has 50 s left 10 s later, in a process whose clock starts elsewhere."""
+    before = await Store.open(store_path, clock=clock, monotonic=lambda: 100.0)
+    await save(before, put=(binding(expires_at=160.0, first_registered=90.0),))
+    await before.close()
+    clock.now += 10
+    after = await Store.open(store_path, clock=clock, monotonic=lambda: 5000.0)
+    (loaded,) = await after.bindings.load()
+    await after.close()
+
+    assert loaded.expires_at == pytest.approx(5050.0)
+    assert loaded.first_registered == pytest.approx(4980.0)
+
+
+async def test_what_ended_while_we_were_down_is_not_loaded(store: Store, clock: HandClock) -> None:
+    """And it is gone from the file, too."""
+    await save(store, put=(binding("bob", expires_at=160.0), binding("ann", expires_at=400.0)))
+    clock.now += 60
+    assert [loaded.aor for loaded in await store.bindings.load()] == ["ann@example.org"]
+    clock.now -= 60
+    assert [loaded.aor for loaded in await store.bindings.load()] == ["ann@example.org"]
+
+
+async def test_later_change_of_a_binding_wins(store: Store) -> None:
+    """Within a batch and from one to the next; other keys are left alone."""
+    first, second = binding(cseq=1), binding(cseq=2)
+    other = binding(contact="sip:bob@10.0.0.10")
+    by_instance = binding(instance="<urn:uuid:1>", reg_id=1)
+    done: list[Exception | None] = []
+    store.bindings.save(BindingChanges(put=(first, other, by_instance)), done.append)
+    store.bindings.save(BindingChanges(put=(second,), removed=(first, other)), done.append)
+    store.bindings.save(BindingChanges(removed=(by_instance,)), done.append)
+    await save(store)
+
+    assert done == [None, None, None]
+    assert [values(loaded) for loaded in await store.bindings.load()] == [values(second)]
+    await save(store, removed=(second,))
+    assert await store.bindings.load() == []
+
+
+async def test_done_comes_after_the_commit_and_never_from_within_save(store: Store, store_path: Path) -> None:
+    """A 200 that waits for `done` is for what another process could read."""
+    seen: list[int] = []
+    finished = asyncio.Event()
+    reader = await Store.open(store_path)
+
+    async def look() -> None:
+        seen.append(len(await reader.bindings._database.read("SELECT 1 FROM bindings")))
+        finished.set()
+
+    tasks: list[asyncio.Task[None]] = []
+    store.bindings.save(BindingChanges(put=(binding(),)), lambda _: tasks.append(asyncio.create_task(look())))
+    assert tasks == []
+    await finished.wait()
+    await reader.close()
+
+    assert seen == [1]
+
+
+async def test_changes_that_come_during_a_commit_go_together_into_the_next(store: Store) -> None:
+    """A thousand REGISTERs cost a few transactions, not a thousand."""
+    statements: list[str] = []
+
+    async def trace(connection: aiosqlite.Connection) -> None:
+        await connection.set_trace_callback(statements.append)
+
+    await store.bindings._database.write(trace)
+    for number in range(1000):
+        store.bindings.save(BindingChanges(put=(binding(f"u{number}"),)), lambda _: None)
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    await save(store)
+
+    assert statements.count("BEGIN IMMEDIATE") <= 11
+    assert len(await store.bindings.load()) == 1000
+
+
+async def test_failed_batch_is_told_to_all_and_stores_nothing(store: Store) -> None:
+    """The registrar answers 503, and the next batch is tried."""
+
+    async def forbid(statement: str, connection: aiosqlite.Connection) -> None:
+        await connection.execute_fetchall(statement)
+
+    await store.bindings._database.write(partial(forbid, "PRAGMA query_only = ON"))
+    errors: list[Exception | None] = []
+    store.bindings.save(BindingChanges(put=(binding("ann"),)), errors.append)
+    with pytest.raises(StoreUnavailable):
+        await save(store, put=(binding("bob"),))
+    assert [type(error) for error in errors] == [StoreUnavailable]
+
+    await save(store, put=(binding("eve"),))
+    assert [loaded.aor for loaded in await store.bindings.load()] == ["eve@example.org"]
+
+
+async def test_changes_that_wait_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that hangs must not fill the memory."""
+    monkeypatch.setattr(bindings_module, "MAX_PENDING", 2)
+    results: dict[str, Exception | None] = {}
+    for user in ("ann", "bob", "eve"):
+        store.bindings.save(BindingChanges(put=(binding(user),)), partial(results.__setitem__, user))
+
+    assert {loaded.aor for loaded in await store.bindings.load()} == {"ann@example.org", "bob@example.org"}
+    assert [type(results[user]) for user in ("ann", "bob", "eve")] == [type(None), type(None), StoreUnavailable]
+
+
+async def test_value_is_made_once(store: Store, store_path: Path) -> None:
+    """The key that signs nonces is the same in every process and after every start."""
+    made = await store.values.get_or_create("nonce key", lambda: b"\0one")
+    other = await Store.open(store_path)
+
+    assert made == b"\0one"
+    assert await other.values.get_or_create("nonce key", lambda: b"two") == b"\0one"
+    assert await store.values.get_or_create("another", lambda: b"two") == b"two"
+    await other.close()

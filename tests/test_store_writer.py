@@ -1,0 +1,194 @@
+"""The writer: groups of jobs in one transaction, each of them whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from api.ports import StoreUnavailable
+from daemon.store.database import MAX_WAITING, Database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import aiosqlite
+
+
+@pytest.fixture
+async def database(store_path: Path) -> AsyncIterator[Database]:
+    opened = await Database.open(store_path)
+    yield opened
+    await opened.close()
+
+
+async def put(key: str, connection: aiosqlite.Connection) -> str:
+    """Store the key."""
+    await connection.execute("INSERT INTO settings (key, value) VALUES (?, x'00')", (key,))
+    return key
+
+
+async def stored(database: Database) -> list[str]:
+    return [key for (key,) in await database.read("SELECT key FROM settings ORDER BY key")]
+
+
+async def test_jobs_that_wait_together_share_one_transaction(database: Database) -> None:
+    """A reader inside the second job does not see the first, which has run and is not committed."""
+
+    async def look(connection: aiosqlite.Connection) -> tuple[list[str], int]:
+        ((inside,),) = await connection.execute_fetchall("SELECT count(*) FROM settings")
+        return await stored(database), inside
+
+    first, (outside, inside) = await asyncio.gather(database.write(partial(put, "a")), database.write(look))
+
+    assert first == "a"
+    assert outside == []
+    assert inside == 1
+    assert await stored(database) == ["a"]
+
+
+async def test_failing_job_is_undone_alone(database: Database) -> None:
+    """What a job raises goes to its caller; what it wrote before that is gone; its neighbours are stored."""
+
+    async def fail(connection: aiosqlite.Connection) -> None:
+        await put("half", connection)
+        raise LookupError("no")
+
+    results = await asyncio.gather(
+        database.write(partial(put, "a")),
+        database.write(fail),
+        database.write(partial(put, "a")),
+        database.write(partial(put, "b")),
+        return_exceptions=True,
+    )
+
+    assert [type(result).__name__ for result in results] == ["str", "LookupError", "IntegrityError", "str"]
+    assert await stored(database) == ["a", "b"]
+
+
+async def test_failing_job_that_is_alone_leaves_nothing(database: Database) -> None:
+    """A transaction of one job is rolled back as a whole."""
+
+    async def fail(connection: aiosqlite.Connection) -> None:
+        await put("half", connection)
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        await database.write(fail)
+
+    assert await stored(database) == []
+    assert await database.write(partial(put, "a")) == "a"
+
+
+async def test_job_cancelled_before_its_start_never_runs(database: Database) -> None:
+    """A client that went away while its job waited leaves nothing."""
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def block(_: aiosqlite.Connection) -> None:
+        started.set()
+        await go_on.wait()
+
+    blocking = asyncio.create_task(database.write(block))
+    await started.wait()
+    waiting = asyncio.create_task(database.write(partial(put, "gone")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    go_on.set()
+    await blocking
+
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await stored(database) == []
+
+
+async def test_job_cancelled_while_it_runs_is_done_whole(database: Database) -> None:
+    """A client that goes away in the middle changes nothing about its job, and `committed` is still told."""
+    started, go_on, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def write_two(connection: aiosqlite.Connection) -> None:
+        await put("a", connection)
+        started.set()
+        await go_on.wait()
+        await put("b", connection)
+
+    writing = asyncio.create_task(database.write(write_two, lambda _: told.set()))
+    await started.wait()
+    writing.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    await told.wait()
+
+    assert writing.cancelled()
+    assert await stored(database) == ["a", "b"]
+
+
+async def test_committed_is_told_in_order_and_before_the_caller_goes_on(database: Database) -> None:
+    """What follows a commit in memory has happened when the client is answered."""
+    events: list[str] = []
+
+    async def write(key: str) -> None:
+        await database.write(partial(put, key), lambda done: events.append(f"committed {done}"))
+        events.append(f"answered {key}")
+
+    await asyncio.gather(write("a"), write("b"))
+
+    assert events.index("committed a") < events.index("committed b")
+    assert events.index("committed a") < events.index("answered a")
+    assert events.index("committed b") < events.index("answered b")
+
+
+async def test_failing_job_is_not_told_as_committed(database: Database) -> None:
+    """`committed` is for what is on the disk."""
+    told: list[None] = []
+
+    async def fail(_: aiosqlite.Connection) -> None:
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        await database.write(fail, told.append)
+    assert told == []
+
+
+async def test_more_jobs_than_the_queue_holds_are_all_done(database: Database) -> None:
+    """Who finds the queue full waits for a place in it."""
+    keys = [f"{number:05}" for number in range(MAX_WAITING + 100)]
+    assert await asyncio.gather(*(database.write(partial(put, key)) for key in keys)) == keys
+    assert await stored(database) == keys
+
+
+async def test_close_writes_what_waits_and_then_refuses(store_path: Path) -> None:
+    """A job accepted before the stop is on the disk after it; one that comes later is refused."""
+    database = await Database.open(store_path)
+    writes = [asyncio.create_task(database.write(partial(put, key))) for key in "abc"]
+    await asyncio.sleep(0)
+    await database.close()
+
+    assert [await write for write in writes] == ["a", "b", "c"]
+    with pytest.raises(StoreUnavailable):
+        await database.write(partial(put, "d"))
+
+    again = await Database.open(store_path)
+    assert await stored(again) == ["a", "b", "c"]
+    await again.close()
+
+
+async def test_reader_is_not_held_up_by_a_long_write(database: Database) -> None:
+    """Readers see the last commit while a transaction is open."""
+    await database.write(partial(put, "a"))
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def write_slowly(connection: aiosqlite.Connection) -> None:
+        await put("b", connection)
+        started.set()
+        await go_on.wait()
+
+    writing = asyncio.create_task(database.write(write_slowly))
+    await started.wait()
+
+    assert await asyncio.wait_for(stored(database), 5) == ["a"]
+    go_on.set()
+    await writing
+    assert await stored(database) == ["a", "b"]
