@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from daemon.directory import Directory
     from daemon.store import StoredBindings
+    from sip.uri import Aor
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +59,7 @@ class Presence:
         self._store.save(changes, done)
         self._arm()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop watching for expiry; what is stored stays for the next process."""
         if self._alarm is not None:
             self._alarm.cancel()
@@ -66,6 +67,10 @@ class Presence:
     def bindings(self, account_id: str, device_id: str) -> Sequence[Binding]:
         """Return the live bindings of a device, best first."""
         return self.table.device_bindings(account_id, device_id, now())
+
+    def aor_bindings(self, aor: Aor) -> Sequence[Binding]:
+        """Return the live bindings of an AOR, best first."""
+        return self.table.bindings(aor, now())
 
     def registered_devices(self, account_id: str) -> Sequence[str]:
         """Return the ids of the account's registered devices, each once."""
