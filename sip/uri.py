@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from sip.errors import ParseError
 
@@ -144,6 +144,11 @@ def unescape(text: str) -> str:
     if "%" not in text:
         return text
     return unquote(text, errors="surrogateescape").replace("\0", "%00")
+
+
+def escape_user(text: str) -> str:
+    """Escape what may not stand in the user part of a URI (RFC 3261 25.1, user)."""
+    return quote(text, safe="!~*'()&=+$,;?/", errors="surrogateescape")
 
 
 def _parse(text: str) -> SipUri:
