@@ -67,7 +67,7 @@ def test_a_request_goes_to_the_remote_target_with_the_next_cseq() -> None:
     ("method", "carried"),
     [("INVITE", True), ("UPDATE", True), ("NOTIFY", True), ("BYE", False), ("INFO", False), ("OPTIONS", False)],
 )
-def test_target_refresh_requests_carry_our_contact(method: str, carried: bool) -> None:  # noqa: FBT001 - a table's column
+def test_target_refresh_requests_carry_our_contact(method: str, carried: bool) -> None:
     """RFC 3261 12.2.1.1: a target refresh request needs a Contact."""
     sent = invite()
     request = Dialog.from_response(sent, answer(sent)).request(method)

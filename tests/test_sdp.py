@@ -207,7 +207,7 @@ def test_padding_adds_refused_streams_only() -> None:
         pytest.param("a=ptime:20", "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:a2V5", True, id="key"),
     ],
 )
-def test_media_that_moved_must_be_told(old: str, new: str, moved: bool) -> None:  # noqa: FBT001 - a table's column
+def test_media_that_moved_must_be_told(old: str, new: str, moved: bool) -> None:
     """The other phone hears of a change that would make it send wrongly, and of no other."""
     agreed = description(YEALINK.replace("RTP/AVP 9 0 8 18 101", "RTP/AVP 0 8 101"))
 
