@@ -1,0 +1,233 @@
+"""What a committed change of a document brings about."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from api.ports import Document, DocumentMissing, Draft, JsonObject, Kind, NotUnique, StoreUnavailable
+from daemon.provisioning import Provisioning, registrations_to_flush
+from daemon.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+BEFORE: JsonObject = {"enabled": True, "owner_id": "u1", "sip": {"username": "bob", "password": "secret"}}
+
+
+def document(data: JsonObject | None, kind: Kind = Kind.DEVICE) -> Document | None:
+    return None if data is None else Document(kind, "a1", "d1", "1-00", 0, 0, data, {})
+
+
+def sip(username: str | None, password: str | None) -> JsonObject:
+    return {**BEFORE, "sip": {"username": username, "password": password}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "flushed"),
+    [
+        pytest.param(None, BEFORE, (), id="created"),
+        pytest.param(BEFORE, BEFORE, (), id="nothing"),
+        pytest.param(BEFORE, {**BEFORE, "name": "new", "caller_id": {}}, (), id="something-else"),
+        pytest.param(BEFORE, sip("bob", "other"), ("bob",), id="password"),
+        pytest.param(BEFORE, sip("bob", None), ("bob",), id="password-removed"),
+        pytest.param(BEFORE, sip("ann", "secret"), ("bob", "ann"), id="username"),
+        pytest.param(BEFORE, sip("ann", "other"), ("bob",), id="password-decides-before-username"),
+        pytest.param(BEFORE, sip(None, "secret"), ("bob",), id="username-removed"),
+        pytest.param(sip(None, "secret"), BEFORE, ("bob",), id="username-added"),
+        pytest.param(BEFORE, {**BEFORE, "owner_id": "u2"}, ("bob",), id="owner"),
+        pytest.param(BEFORE, {"enabled": True, "sip": BEFORE["sip"]}, ("bob",), id="owner-removed"),
+        pytest.param(BEFORE, {**BEFORE, "enabled": False}, ("bob",), id="disabled"),
+        pytest.param({**BEFORE, "enabled": False}, BEFORE, ("bob",), id="enabled"),
+        pytest.param(BEFORE, {"owner_id": "u1", "sip": BEFORE["sip"]}, (), id="enabled-is-the-default"),
+        pytest.param(BEFORE, None, ("bob",), id="deleted"),
+        pytest.param(sip(None, None), None, (), id="deleted-without-username"),
+        pytest.param({"sip": "nonsense"}, {"sip": []}, (), id="sip-of-another-type"),
+    ],
+)
+def test_registrations_to_flush(old: JsonObject | None, new: JsonObject | None, flushed: tuple[str, ...]) -> None:
+    """The first difference of contract 5.7 decides."""
+    assert registrations_to_flush(document(old), document(new)) == flushed
+
+
+def test_only_devices_are_flushed() -> None:
+    """A user's or an account's change ends no registration by itself."""
+    for kind in (Kind.USER, Kind.ACCOUNT):
+        assert registrations_to_flush(document(BEFORE, kind), None) == ()
+
+
+class Log:
+    """A listener and a flusher that write down, in one list, what they were told."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+        self.fault: Exception | None = None
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    def changed(self, old: Document | None, new: Document | None) -> None:
+        self.events.append((old.revision if old else None, new.revision if new else None))
+
+    async def flush(self, account_id: str, username: str) -> bool:
+        await self.go_on.wait()
+        if self.fault is not None:
+            raise self.fault
+        self.events.append((account_id, username))
+        return True
+
+
+@pytest.fixture
+async def account_id(store: Store) -> str:
+    return (await store.create_master("Master", "master.example")).account_id
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+async def documents(store: Store, account_id: str, log: Log) -> AsyncIterator[Provisioning]:
+    provisioning = Provisioning(store.documents, listeners=[log], flusher=log)
+    yield provisioning
+    await provisioning.close()
+
+
+def draft(account_id: str, username: str = "bob", **data: str | bool) -> Draft:
+    return Draft(Kind.DEVICE, account_id, "d1", {"sip": {"username": username, "password": "secret"}, **data})
+
+
+async def test_change_is_told_and_then_flushed_before_it_returns(
+    documents: Provisioning, account_id: str, log: Log
+) -> None:
+    """The SIP side knows the new credentials when the phone is asked to register anew."""
+    first = await documents.create(draft(account_id))
+    second = await documents.replace(draft(account_id, "ann"), revision=first.revision)
+    third = await documents.replace(draft(account_id, "ann", name="x"), revision=second.revision)
+    await documents.delete(Kind.DEVICE, account_id, "d1", revision=third.revision)
+
+    assert log.events == [
+        (None, first.revision),
+        (first.revision, second.revision),
+        (account_id, "bob"),
+        (account_id, "ann"),
+        (second.revision, third.revision),
+        (third.revision, None),
+        (account_id, "ann"),
+    ]
+
+
+async def test_refused_change_is_not_told(documents: Provisioning, account_id: str, log: Log) -> None:
+    """Nothing happens that did not happen."""
+    await documents.create(draft(account_id))
+    log.events.clear()
+    with pytest.raises(NotUnique):
+        await documents.create(Draft(Kind.DEVICE, account_id, "d2", {"sip": {"username": "BOB"}}))
+    assert log.events == []
+
+
+async def test_client_that_goes_away_stops_neither_news_nor_flush(
+    documents: Provisioning, account_id: str, log: Log
+) -> None:
+    """Cancelling a write at any moment leaves it undone, or done with all that it brings about."""
+    current = await documents.create(draft(account_id))
+    outcomes: set[bool] = set()
+    for turns in range(40):
+        log.events.clear()
+        changed = draft(account_id, f"user{turns}")
+        write = asyncio.create_task(documents.replace(changed, revision=current.revision))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        write.cancel()
+        await asyncio.gather(write, return_exceptions=True)
+        await asyncio.wait_for(until_settled(documents), 5)
+
+        before, found = current, await documents.get(Kind.DEVICE, account_id, "d1")
+        assert found is not None
+        current = found
+        done = found.revision != before.revision
+        flushed = [(account_id, username) for username in registrations_to_flush(before, found)]
+        assert log.events == ([(before.revision, found.revision), *flushed] if done else [])
+        outcomes.add(done)
+    assert outcomes == {True, False}
+
+
+async def until_settled(documents: Provisioning) -> None:
+    """Wait until every write begun before has had all its effects: writes are done in order."""
+    with pytest.raises(DocumentMissing):
+        await documents.create(Draft(Kind.DEVICE, "nowhere", "d1", {}))
+    await documents.close()
+
+
+async def test_flush_that_fails_does_not_fail_the_change(documents: Provisioning, account_id: str, log: Log) -> None:
+    """The document is stored; that its registrations could not be removed is in the log."""
+    first = await documents.create(draft(account_id))
+    log.fault = StoreUnavailable("full")
+    with capture_logs() as logs:
+        await documents.replace(draft(account_id, enabled=False), revision=first.revision)
+
+    assert [(entry["event"], entry["username"], entry["reason"]) for entry in logs] == [
+        ("registration.flush_failed", "bob", "full")
+    ]
+
+
+async def test_close_waits_for_the_flush_under_way(documents: Provisioning, account_id: str, log: Log) -> None:
+    """A stop of the daemon right after a change does not lose its flush."""
+    first = await documents.create(draft(account_id))
+    log.go_on.clear()
+    write = asyncio.create_task(documents.delete(Kind.DEVICE, account_id, "d1", revision=first.revision))
+    while (first.revision, None) not in log.events:
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(documents.close())
+    await asyncio.sleep(0)
+    log.go_on.set()
+    await asyncio.gather(write, closing)
+
+    assert log.events[-1] == (account_id, "bob")
+
+
+async def test_load_tells_accounts_before_what_they_hold(store: Store, account_id: str, log: Log) -> None:
+    """The realm of a device is its account's."""
+    other = (await store.add_account("Other", "other.example")).account_id
+    for owner in (account_id, other):
+        await store.documents.create(Draft(Kind.DEVICE, owner, "0", {}))
+        await store.documents.create(Draft(Kind.USER, owner, "1", {}))
+    told: list[Kind] = []
+
+    class Kinds:
+        def changed(self, old: Document | None, new: Document | None) -> None:
+            assert old is None
+            assert new is not None
+            told.append(new.kind)
+
+    await Provisioning(store.documents, listeners=[Kinds()], flusher=log).load()
+
+    assert told[:2] == [Kind.ACCOUNT, Kind.ACCOUNT]
+    assert sorted(kind.value for kind in told[2:]) == ["device", "device", "user", "user"]
+
+
+async def test_account_of_the_command_line_is_told_when_it_is_met(
+    documents: Provisioning, store_path: Path, log: Log
+) -> None:
+    """Once, and again only when it was changed since; what we deleted is not revived."""
+    other = await Store.open(store_path)
+    new = (await other.add_account("New", "new.example")).account_id
+
+    met = await documents.get(Kind.ACCOUNT, new, new)
+    await documents.get(Kind.ACCOUNT, new, new)
+    assert met is not None
+    assert log.events == [(None, met.revision)]
+
+    changed = Draft(Kind.ACCOUNT, new, new, {"name": "New", "realm": "newer.example"})
+    renamed = await other.documents.replace(changed, revision=met.revision)
+    await other.close()
+    await documents.get(Kind.ACCOUNT, new, new)
+    assert log.events[1:] == [(None, renamed.revision)]
+    await documents.delete(Kind.ACCOUNT, new, new, revision=renamed.revision)
+    assert log.events[2:] == [(renamed.revision, None)]
+    documents._meet(renamed)
+    assert log.events[3:] == []
