@@ -6,14 +6,11 @@ Rule: nothing here knows Roost. The phone is told an address and credentials, as
 from __future__ import annotations
 
 import asyncio
-import cmath
 import contextlib
 import json
-import math
+import re
 import shutil
 import socket
-import wave
-from array import array
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,6 +237,25 @@ class Baresip:
             seen = ", ".join(event.kind for event in self._unclaimed) or "nothing"
             raise PhoneFailed(f"expected {' or '.join(kinds)} within {limit:g} s, saw {seen}") from error
 
+    async def notify_answer(self, *, limit: float = EVENT_LIMIT) -> str:
+        """Return the phone's answer to the NOTIFY that it got or gets, such as `481 Subscription Does Not Exist`."""
+        try:
+            return await asyncio.wait_for(self._see_answer("NOTIFY"), limit)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise PhoneFailed(f"no NOTIFY was answered within {limit:g} s") from error
+
+    async def talks(self) -> None:
+        """Wait until the phone is in a call."""
+        await self.expect("CALL_ESTABLISHED")
+
+    async def hang_up(self) -> None:
+        """End the call."""
+        await self.command("hangup")
+
+    async def hung_up(self) -> None:
+        """Wait until the call has ended."""
+        await self.expect("CALL_CLOSED")
+
     def transcript(self) -> str:
         """Return everything the phone printed, with every SIP message it sent or received."""
         return self._output_path.read_text(encoding="utf-8", errors="replace") if self._output_path.exists() else ""
@@ -287,6 +303,16 @@ class Baresip:
             self._unclaimed.append(event)
             self._arrived.notify_all()
 
+    async def _see_answer(self, method: str) -> str:
+        pattern = re.compile(
+            rf"^SIP/2\.0 ([2-6]\d\d [^\r\n]*)(?:\r?\n[^\r\n]+)*\r?\nCSeq: \d+ {method}\r?$", re.MULTILINE
+        )
+        while True:
+            found = pattern.findall(self.transcript())
+            if found:
+                return str(found[-1])
+            await asyncio.sleep(0.05)
+
     async def _claim(self, kinds: Sequence[str]) -> PhoneEvent:
         async with self._arrived:
             while True:
@@ -295,19 +321,6 @@ class Baresip:
                         self._unclaimed.remove(event)
                         return event
                 await self._arrived.wait()
-
-
-def tone_level(path: Path, frequency: float) -> float:
-    """Return the share (0 to 1) of the recording's power that lies at the frequency."""
-    with wave.open(str(path)) as recording:
-        channels, rate = recording.getnchannels(), recording.getframerate()
-        samples: array[int] = array("h", recording.readframes(recording.getnframes()))[::channels]
-    power = float(sum(sample * sample for sample in samples))
-    if not power:
-        return 0.0
-    step = 2 * math.pi * frequency / rate
-    spectrum: complex = sum(sample * cmath.exp(-1j * step * index) for index, sample in enumerate(samples))
-    return min(1.0, 2 * abs(spectrum) * abs(spectrum) / (power * len(samples)))
 
 
 def _module_folder() -> str | None:
