@@ -67,6 +67,15 @@ def check_config(config: Path | None) -> None:
         click.echo(f"{key.path} = {MASK if key.rule.secret and shown else shown}".rstrip())
 
 
+@main.command()
+def demo() -> None:
+    """Show the product in a minute: two phones, status, a sync and a call, all on loopback."""
+    # Imported here, as the daemon below, so that the other commands start at once.
+    from daemon.demo import run_demo
+
+    raise SystemExit(0 if run_demo() else 1)
+
+
 async def _serve(settings: Settings) -> None:
     # Imported here, so that the other commands start without the SIP stack and the HTTP server.
     from daemon.app import Roost

@@ -117,6 +117,14 @@ def baresip_path() -> str | None:
     return shutil.which("baresip")
 
 
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class Baresip:
     """One baresip process with a folder of its own.
 
@@ -151,7 +159,7 @@ class Baresip:
         path, modules = baresip_path(), _module_folder()
         if path is None or modules is None:
             raise PhoneFailed("baresip is not installed (apt-get install baresip-core)")
-        control_port, self.sip_port = _free_port(), _free_port()
+        control_port, self.sip_port = free_port(), free_port()
         self._write_configuration(modules, control_port)
         with self._output_path.open("wb") as output:
             self._process = await asyncio.create_subprocess_exec(
@@ -332,10 +340,3 @@ async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
         with contextlib.suppress(OSError):
             return await asyncio.open_connection("127.0.0.1", port)
         await asyncio.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
