@@ -40,7 +40,6 @@ from api.errors import (
     MethodNotAllowed,
     NotFound,
     NotModified,
-    PayloadTooLarge,
     PreconditionFailed,
     Refusal,
     refuse,
@@ -52,11 +51,11 @@ from api.ports import Kind
 from api.routing import Access, Route, Router, split
 
 if TYPE_CHECKING:
-    from api.ports import Json, JsonObject, Ports
+    from api.ports import Ports
 
 log = structlog.get_logger(__name__)
 
-ROUTES: Final[tuple[Route, ...]] = (
+RESOURCES: Final[tuple[Route, ...]] = (
     *tokens.ROUTES,
     *accounts.ROUTES,
     *users.ROUTES,
@@ -66,8 +65,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *quickcall.ROUTES,
     *hotdesks.ROUTES,
     *registrations.ROUTES,
-    *openapi.ROUTES,
 )
+ROUTES: Final = (*RESOURCES, openapi.describing(RESOURCES))
 FIRST_NOUNS: Final = frozenset({route.path.split("/")[1] for route in ROUTES} | {"account"})
 INNER_NOUNS: Final = frozenset({"devices", "users", "hotdesks", "quickcall"})
 """Nouns that need an account in front of them; without one they are the superduper admin's (contract 3.4)."""
@@ -119,7 +118,7 @@ class Api:
     async def _serve(self, request: web.Request, call: Call) -> Answer:
         tokens = self._find(call)
         call.query = read_query(request.rel_url.raw_query_string)
-        call.data, call.root = await _read(request)
+        call.data, call.root = await read_envelope(request)
         _tunnel(call)
         envelope.check_callback(call.value("jsonp"))
         route = call.routes.get(call.method)
@@ -169,13 +168,6 @@ class Api:
             return peer
         forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
         return next((part for part in reversed(forwarded) if part and part not in self._policy.trusted_proxies), peer)
-
-
-async def _read(request: web.Request) -> tuple[Json, JsonObject]:
-    try:
-        return await read_envelope(request)
-    except web.HTTPRequestEntityTooLarge:
-        raise PayloadTooLarge(MAX_BODY) from None
 
 
 def _tunnel(call: Call) -> None:

@@ -11,6 +11,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Final
 
+from api.body import mend
 from api.errors import BadAccountId, BadIdentifier, BadToken, Forbidden, InvalidCredentials, TooManyRequests
 from api.ports import Kind, TokenIdentity
 from api.routing import Access
@@ -116,7 +117,7 @@ def _check_claimed_account(call: Call, identity: TokenIdentity) -> None:
 def _presented_token(call: Call) -> str | None:
     header = call.headers.get("X-Auth-Token")
     if header:
-        return header
+        return mend(header)
     parameter: Json = call.value("auth_token")
     if isinstance(parameter, str) and parameter:
         return parameter
@@ -127,7 +128,7 @@ def _presented_token(call: Call) -> str | None:
 def _authorization(call: Call) -> str:
     header = call.headers.get("Authorization")
     if header:
-        return header.strip()
+        return mend(header).strip()
     parameter = call.value("authorization")
     return parameter.strip() if isinstance(parameter, str) else ""
 

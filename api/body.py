@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 import orjson
+from aiohttp import web
 
 from api.errors import PayloadTooLarge, ValidationFailed
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from api.ports import Json, JsonObject
 
 MAX_BODY: Final = 8_000_000  # Kazoo's max_upload_size
@@ -37,9 +36,7 @@ async def read_envelope(request: web.Request) -> tuple[Json, JsonObject]:
     """
     if not request.body_exists:
         return {}, {}
-    if request.content_length is not None and request.content_length > MAX_BODY:
-        raise PayloadTooLarge(MAX_BODY)
-    text = await request.read()
+    text = await _receive(request)
     if not text.strip() or not is_readable(request):
         return {}, {}
     return _open(_parse(text))
@@ -64,6 +61,18 @@ def read_query(text: str) -> dict[str, str]:
 def mend(text: str) -> str:
     """Replace what is no UTF-8; aiohttp hands such bytes on as lone surrogates, which no JSON can hold."""
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+async def _receive(request: web.Request) -> bytes:
+    if request.content_length is not None and request.content_length > MAX_BODY:
+        raise PayloadTooLarge(MAX_BODY)
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLarge(MAX_BODY) from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        # Cut off, or not what its Content-Encoding says.
+        raise _broken(str(error)) from None
 
 
 def _parse(text: bytes) -> Json:

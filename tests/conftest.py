@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from api_client import Api
 
 from daemon.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from pytest_aiohttp.plugin import AiohttpClient
 
 
 class HandClock:
@@ -39,3 +42,9 @@ async def store(store_path: Path, clock: HandClock) -> AsyncIterator[Store]:
     opened = await Store.open(store_path, clock=clock)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def api(aiohttp_client: AiohttpClient, store: Store) -> Api:
+    """Serve the whole API over an empty store with a master account."""
+    return await Api.start(aiohttp_client, store)

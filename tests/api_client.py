@@ -1,0 +1,182 @@
+"""What the tests of the API share: a client of the whole API over a real store, and stand-ins for the SIP side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from api.app import make_app
+from api.policy import Policy
+from api.ports import Document, Kind, NoEndpoint, Ports, Registration, TokenIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aiohttp import ClientResponse
+    from aiohttp.test_utils import TestClient
+
+    from api.ports import QuickcallOptions
+    from daemon.store import Store
+    from daemon.store.store import NewAccount
+
+
+class TablePresence:
+    """Registrations that a test writes down: implements `api.ports.Presence`."""
+
+    def __init__(self) -> None:
+        self.table: list[Registration] = []
+
+    def register(self, account_id: str, device_id: str, **values: Any) -> Registration:
+        defaults: dict[str, Any] = {
+            "owner_id": None,
+            "username": "bob",
+            "realm": "master.example",
+            "contact": "sip:bob@192.0.2.7:5062",
+            "received_host": "192.0.2.7",
+            "received_port": 5062,
+            "transport": "udp",
+            "call_id": "a84b4c76e66710",
+            "user_agent": "Phone 1.0",
+            "from_user": "bob",
+            "from_host": "master.example",
+            "expires_in": 100,
+            "granted": 300,
+            "first_registered": 63_867_219_000,
+            "last_registered": 63_867_219_200,
+            "path": (),
+        }
+        self.table.append(Registration(device_id=device_id, account_id=account_id, **{**defaults, **values}))
+        return self.table[-1]
+
+    def registered_devices(self, account_id: str) -> Sequence[str]:
+        return list(dict.fromkeys(each.device_id for each in self.table if each.account_id == account_id))
+
+    def status_json(self, account_id: str) -> bytes:
+        return orjson.dumps([{"device_id": each, "registered": True} for each in self.registered_devices(account_id)])
+
+    def is_registered(self, account_id: str, device_id: str) -> bool:
+        return device_id in self.registered_devices(account_id)
+
+    def registrations(self, account_id: str) -> Sequence[Registration]:
+        return [each for each in self.table if each.account_id == account_id]
+
+    def count(self, account_id: str | None) -> int:
+        return sum(account_id in (None, each.account_id) for each in self.table)
+
+    async def drop_all(self, account_id: str) -> None:
+        self.table = [each for each in self.table if each.account_id != account_id]
+
+
+@dataclass
+class LoggedControl:
+    """Notes what the API asked of phones: implements `api.ports.Control`."""
+
+    store: Store
+    synced: list[str] = field(default_factory=list)
+    notified: list[tuple[str, str, str, bytes]] = field(default_factory=list)
+    flushed: list[str] = field(default_factory=list)
+
+    async def flush(self, account_id: str, username: str) -> bool:
+        self.flushed.append(username)
+        return username == "bob"
+
+    async def check_sync(self, device: Document) -> None:
+        self.synced.append(device.id)
+
+    async def notify(self, device: Document, *, event: str, content_type: str, body: bytes) -> None:
+        self.notified.append((device.id, event, content_type, body))
+
+
+@dataclass
+class LoggedQuickcalls:
+    """Notes the calls asked for: implements `api.ports.Quickcalls`."""
+
+    started: list[tuple[str, list[str], QuickcallOptions, bool]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    async def start(
+        self, owner: Document, devices: Sequence[Document], options: QuickcallOptions, *, wait: bool
+    ) -> Mapping[str, str]:
+        if self.failure is not None:
+            raise self.failure
+        if not devices:
+            raise NoEndpoint
+        self.started.append((owner.id, [device.id for device in devices], options, wait))
+        return {device.id: f"{index:036x}-quickcall" for index, device in enumerate(devices)}
+
+
+@dataclass
+class Api:
+    """A client with a token of the master account."""
+
+    client: TestClient[Any, Any]
+    store: Store
+    master: NewAccount
+    token: str
+    presence: TablePresence
+    control: LoggedControl
+    quickcalls: LoggedQuickcalls
+
+    @classmethod
+    async def start(cls, aiohttp_client: Any, store: Store, policy: Policy | None = None) -> Api:
+        master = await store.create_master("Master", "master.example")
+        presence, control, quickcalls = TablePresence(), LoggedControl(store), LoggedQuickcalls()
+        ports = Ports(store.documents, store.tokens, presence, control, quickcalls)
+        client = await aiohttp_client(make_app(ports, policy or Policy(version="1.2.3")))
+        token = await store.tokens.issue(TokenIdentity(master.account_id, None, "cb_api_auth"))
+        return cls(client, store, master, token, presence, control, quickcalls)
+
+    @property
+    def account(self) -> str:
+        """The path of the master account."""
+        return f"/v2/accounts/{self.master.account_id}"
+
+    async def send(self, method: str, path: str, **options: Any) -> ClientResponse:
+        """Send a request, with the master's token unless `token` says otherwise.
+
+        `data` goes into an envelope; `body` is sent as it is.
+        """
+        token = options.pop("token", self.token)
+        headers = dict(options.pop("headers", {}))
+        if token is not None:
+            headers["X-Auth-Token"] = token
+        if "data" in options:
+            options["json"] = {"data": options.pop("data")}
+        if "body" in options:
+            options["data"] = options.pop("body")
+        path = path if path == "/" or path.startswith("/v") else self.account + path
+        return await self.client.request(method, path, headers=headers, **options)
+
+    async def ask(self, method: str, path: str, *, status: int = 200, **options: Any) -> dict[str, Any]:
+        """Send a request and return the envelope of its answer, which must have this status."""
+        response = await self.send(method, path, **options)
+        envelope = orjson.loads(await response.read())
+
+        assert status == response.status, envelope
+        assert response.headers["Content-Type"] == "application/json"
+        assert isinstance(envelope, dict)
+        return envelope
+
+    async def put_device(self, **data: Any) -> dict[str, Any]:
+        """Create a device and return it."""
+        data.setdefault("name", "desk")
+        return (await self.ask("PUT", "/devices", data=data, status=201))["data"]
+
+    async def put_user(self, **data: Any) -> dict[str, Any]:
+        """Create a user and return it."""
+        user = {"first_name": "Ann", "last_name": "Lee", **data}
+        return (await self.ask("PUT", "/users", data=user, status=201))["data"]
+
+    async def child(self, name: str = "child", parent: str | None = None) -> tuple[NewAccount, str]:
+        """Make an account below the master or the parent; returns it and a token of its own."""
+        account = await self.store.add_account(name, f"{name}.example", parent)
+        token = await self.store.tokens.issue(TokenIdentity(account.account_id, None, "cb_api_auth"))
+        return account, token
+
+    async def stored(self, kind: Kind, document_id: str) -> Document:
+        """Return a document of the master account as it is stored."""
+        document = await self.store.documents.get(kind, self.master.account_id, document_id)
+        assert document is not None
+        return document
