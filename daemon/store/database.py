@@ -41,6 +41,7 @@ class Database:
         self._slots = asyncio.Semaphore(MAX_WAITING)
         self._idle: asyncio.LifoQueue[aiosqlite.Connection | None] = asyncio.LifoQueue()
         self._health = Health("read")
+        self._closed = False
         for _ in range(READERS):
             self._idle.put_nowait(None)
 
@@ -67,12 +68,16 @@ class Database:
         return database
 
     async def close(self) -> None:
-        """Write what waits, then close every connection."""
+        """Write what waits, then close every connection; who reads or writes from now on is refused."""
+        if self._closed:
+            return
+        self._closed = True
         await self._writer.close()
-        for _ in range(READERS):
-            connection = await self._idle.get()
+        readers = [await self._idle.get() for _ in range(READERS)]
+        for connection in readers:
             if connection is not None:
                 await connection.close()
+            self._idle.put_nowait(None)
 
     async def write(self, job: Job[T], committed: Committed[T] | None = None) -> T:
         """Run the job in the next transaction and return its result once that is committed (see `Writer.submit`)."""
@@ -87,6 +92,8 @@ class Database:
         """Return all the rows of a query, as of the last commit."""
         connection = await self._idle.get()
         try:
+            if self._closed:
+                raise StoreUnavailable("the database is closed")
             if connection is None:
                 connection = await self._reader()
             rows: Iterable[Any] = await connection.execute_fetchall(sql, parameters)
