@@ -25,11 +25,14 @@ _IRREGULAR = {
 }  # fmt: skip
 
 TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+\Z")
-_NAME_ADDR = re.compile(r'\s*(?P<display>"(?:[^"\\]|\\.)*"|[^<"]*?)\s*<(?P<uri>[^<>]*)>\s*(?P<params>.*)\Z', re.DOTALL)
+_QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _PARAM = re.compile(
     r"\s*;\s*(?P<name>[^\s;=,\"<>]+)\s*(?:=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|<[^<>]*>|[^\s;,\"<>]*))?\s*"
 )
-_DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f,;:@<>\[\]()\\]*\Z")
+_PIECE = re.compile(r'[^,"<]+|"[^"\\]*(?:\\.[^"\\]*)*"?|<[^>]*>?|,', re.DOTALL)
+_IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+\]\Z")
+_BARE_URI = re.compile(r"[^\s?,]+\Z")
+_DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f,;:@<>\[\]()\\\"]*\Z")
 _CSEQ = re.compile(r"([0-9]{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\Z")
 
 Params = tuple[tuple[str, "str | None"], ...]
@@ -110,23 +113,28 @@ def split_values(text: str) -> list[str]:
         return [part.strip() for part in text.split(",")]
     parts: list[str] = []
     start = 0
-    for comma in _top_level_commas(text):
-        parts.append(text[start:comma].strip())
-        start = comma + 1
+    for piece in _PIECE.finditer(text):
+        if piece[0] == ",":
+            parts.append(text[start : piece.start()].strip())
+            start = piece.end()
     parts.append(text[start:].strip())
     return parts
 
 
 def parse_params(text: str) -> Params:
     """Parse `;name=value` parameters; names in lower case, values unquoted. Raises ParseError."""
+    return tuple((name, value and unquote(value)) for name, value in parse_params_verbatim(text))
+
+
+def parse_params_verbatim(text: str) -> Params:
+    """Parse `;name=value` parameters; names in lower case, values with their quotes. Raises ParseError."""
     params: list[tuple[str, str | None]] = []
     position = 0
     while position < len(text):
         match = _PARAM.match(text, position)
         if match is None:
             raise ParseError("malformed parameters", offset=position)
-        value = match["value"]
-        params.append((match["name"].lower(), unquote(value) if value is not None else None))
+        params.append((match["name"].lower(), match["value"]))
         position = match.end()
     return tuple(params)
 
@@ -157,47 +165,35 @@ def unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", inner, flags=re.DOTALL) if "\\" in inner else inner
 
 
-def _top_level_commas(text: str) -> list[int]:
-    commas: list[int] = []
-    quoted = bracketed = False
-    position = 0
-    while position < len(text):
-        char = text[position]
-        if quoted:
-            if char == "\\":
-                position += 1
-            elif char == '"':
-                quoted = False
-        elif char == '"':
-            quoted = True
-        elif char == "<":
-            bracketed = True
-        elif char == ">":
-            bracketed = False
-        elif char == "," and not bracketed:
-            commas.append(position)
-        position += 1
-    return commas
-
-
 def _parse_name_addr(text: str) -> NameAddr:
-    match = _NAME_ADDR.match(text)
-    if match is not None:
-        display = match["display"]
-        if not display.startswith('"') and not _DISPLAY.match(display):
-            raise ParseError("the display name has characters that need quotes")
-        return NameAddr(unquote(display), match["uri"].strip(), parse_params(match["params"]))
-    if "<" in text or ">" in text or '"' in text.partition(";")[0]:
+    text = text.strip()
+    if (quoted := _QUOTED.match(text)) is not None:
+        display, rest = unquote(quoted[0]), text[quoted.end() :].lstrip()
+        before, bracket, rest = rest.partition("<")
+    else:
+        before, bracket, rest = text.partition("<")
+        display = before.rstrip()
+    uri, closing, params = rest.partition(">")
+    if not bracket and quoted is None and ">" not in before and '"' not in before.partition(";")[0]:
+        return _parse_addr_spec(text)
+    if not closing or "<" in uri or (quoted is not None and before):
         raise ParseError("malformed address")
+    if quoted is None and not _DISPLAY.match(display):
+        raise ParseError("the display name has characters that need quotes")
+    return NameAddr(display, uri.strip(), parse_params(params.lstrip()))
+
+
+def _parse_addr_spec(text: str) -> NameAddr:
     # RFC 3261 20: without angle brackets every parameter is the header's, and none of "," "?" may stand in the URI.
-    uri, semicolon, params = text.strip().partition(";")
-    if "?" in uri or "," in uri or " " in uri.strip() or not uri:
+    uri, semicolon, params = text.partition(";")
+    uri = uri.rstrip()
+    if not uri or not _BARE_URI.match(uri):
         raise ParseError("the address needs angle brackets")
-    return NameAddr("", uri.strip(), parse_params(semicolon + params))
+    return NameAddr("", uri, parse_params(semicolon + params))
 
 
 def _param_text(value: str) -> str:
-    return value if TOKEN.match(value) or value.startswith("[") else quote(value)
+    return value if TOKEN.match(value) or _IPV6.match(value) else quote(value)
 
 
 _name_addr_memoised = lru_cache(maxsize=MEMO_ENTRIES)(_parse_name_addr)

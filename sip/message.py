@@ -22,6 +22,7 @@ MAX_HEADER_LINES: Final = 256  # RFC 4475's longest has under 60
 MAX_HEADER_LINE: Final = 8192  # bytes; cookies of RFC 8760 and certificates of RFC 4474 stay under 4 KiB
 
 _FOLD = re.compile(r"\r\n[ \t]+")
+_TAG = re.compile(r";\s*tag\s*=", re.IGNORECASE)
 _VERSION = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE)
 _METHOD = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,64}\Z")
 _STATUS_LINE = re.compile(r"SIP/2\.0 +([1-6][0-9]{2})(?: (.*))?\Z", re.IGNORECASE | re.DOTALL)
@@ -195,7 +196,7 @@ class Response(Message):
         """Build the response to a request (RFC 3261 8.2.6.2), with our tag in To where there is none yet."""
         fields = {name: list(lines) for name in _COPIED if (lines := request.lines(name))}
         to = fields.get("To")
-        if to_tag and to and status > 100 and ";tag=" not in to[0].lower():
+        if to_tag and to and status > 100 and not _TAG.search(to[0].rpartition(">")[2]):
             to[0] = f"{to[0]};tag={to_tag}"
         return cls(status, reason, fields)
 
@@ -239,10 +240,14 @@ def parse_message(data: bytes) -> Request | Response:
     if "\r\n " in text or "\r\n\t" in text:
         text = _FOLD.sub(" ", text)
     lines = text.split("\r\n")
+    broken = text.count("\n") >= len(lines) or text.count("\r") >= len(lines)
+    if broken:
+        # What goes back in the answer must not end a line there.
+        lines = [line.replace("\r", " ").replace("\n", " ") for line in lines]
     message = _start(lines[0])
     if not blank:
         message.defect = ParseError("the header ends without an empty line")
-    elif text.count("\n") >= len(lines) or text.count("\r") >= len(lines):
+    elif broken:
         message.defect = ParseError("a bare CR or LF stands in the header")
     _index(message, lines)
     _cut_body(message, body)

@@ -13,7 +13,10 @@ PONG: Final = b"\r\n"
 
 MAX_HEAD: Final = 32_768  # bytes of start line and headers; what has no end by then has none
 
-_CONTENT_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_SLACK = b"\r\n\r"  # what a keepalive begins with
+_PING = re.compile(rb"[\r\n]*?\r\n\r\n")
+_LINE_ENDS = re.compile(rb"[\r\n]+")
+_CONTENT_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r\n]|\r\n[ \t])*)", re.IGNORECASE)
 
 
 class StreamFramer:
@@ -33,7 +36,7 @@ class StreamFramer:
     @property
     def waiting(self) -> bool:
         """Whether part of a message has arrived and the rest has not."""
-        return bool(self._buffer)
+        return bool(self._buffer) and not _SLACK.startswith(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take more of the stream. Raises ParseError where a message has no readable length or is too large."""
@@ -46,32 +49,41 @@ class StreamFramer:
     def _next(self) -> bytes | None:
         buffer = self._buffer
         if not self._need:
-            if buffer.startswith((b"\r", b"\n")):
-                return self._keepalive()
-            end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
-            if end < 0:
-                self._scanned = len(buffer)
-                if self._scanned > MAX_HEAD:
-                    raise ParseError("the header does not end", status=513)
+            if buffer.startswith((b"\r", b"\n")) and (ping := self._take_line_ends()) is not None:
+                return ping
+            if not self._find_end():
                 return None
-            self._need = end + 4 + _body_length(bytes(buffer[:end]))
-            if self._need > MAX_MESSAGE:
-                raise ParseError("the message is too large", status=513)
         if len(buffer) < self._need:
             return None
         message = bytes(buffer[: self._need])
         self._drop(self._need)
         return message
 
-    def _keepalive(self) -> bytes | None:
-        """Take CRLFs between messages: a double one is a ping, a single one is slack (RFC 3261 7.5)."""
-        if self._buffer.startswith(b"\r\n\r\n"):
-            self._drop(4)
+    def _find_end(self) -> bool:
+        """Look for the end of the header in what is new, and tell whether the length of the message is known."""
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        self._scanned = len(buffer)
+        if (self._scanned - 3 if end < 0 else end) > MAX_HEAD:
+            raise ParseError("the header does not end", status=513)
+        if end < 0:
+            return False
+        self._need = end + 4 + _body_length(bytes(buffer[:end]))
+        if self._need > MAX_MESSAGE:
+            raise ParseError("the message is too large", status=513)
+        return True
+
+    def _take_line_ends(self) -> bytes | None:
+        """Take the CRs and LFs between messages: a double CRLF is a ping, the rest is slack (RFC 3261 7.5)."""
+        if (ping := _PING.match(self._buffer)) is not None:
+            self._drop(ping.end())
             return b""
-        if len(self._buffer) < 4 and b"\r\n\r".startswith(self._buffer):
-            return None
-        self._drop(2 if self._buffer.startswith(b"\r\n") else 1)
-        return self._next()
+        match = _LINE_ENDS.match(self._buffer)
+        run = match[0] if match else b""
+        # What may become a ping stays until more has come.
+        kept = next((size for size in (3, 2, 1) if run[-size:] == _SLACK[:size]), 0) if run == self._buffer else 0
+        self._drop(len(run) - kept)
+        return None
 
     def _drop(self, count: int) -> None:
         del self._buffer[:count]

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 from sip.errors import ParseError
 from sip.flow import Address
-from sip.headers import Params, parse_params
+from sip.headers import Params, parse_params_verbatim
 
 MAGIC_COOKIE = "z9hG4bK"
 """What the branch of every RFC 3261 request begins with (RFC 3261 8.1.1.7)."""
 
 _SENT = re.compile(
     r"\s*SIP\s*/\s*[0-9]\.[0-9]\s*/\s*(?P<transport>[A-Za-z0-9.!%*_+`'~-]+)\s+"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)\s*(?::\s*(?P<port>[0-9]{1,5}))?\s*\Z"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)\s*(?::\s*(?P<port>[0-9]{1,5})\s*)?\Z"
 )
 
 
@@ -28,6 +28,7 @@ class Via:
     """The sent-by host, without brackets."""
     port: int | None
     params: Params
+    """With the quotes that values have, for what a response repeats must not change."""
 
     @staticmethod
     def parse(text: str) -> Via:
@@ -39,7 +40,9 @@ class Via:
         port = int(match["port"]) if match["port"] else None
         if port is not None and port > 65535:
             raise ParseError("the port of the Via is out of range")
-        return Via(match["transport"].upper(), match["host"].strip("[]"), port, parse_params(semicolon + params))
+        return Via(
+            match["transport"].upper(), match["host"].strip("[]"), port, parse_params_verbatim(semicolon + params)
+        )
 
     def param(self, name: str) -> str | None:
         """Return the value of a parameter; empty for a flag, None where it is absent."""
