@@ -175,6 +175,28 @@ async def test_close_writes_what_waits_and_then_refuses(store_path: Path) -> Non
     await again.close()
 
 
+async def test_reader_of_a_closed_database_is_refused(store_path: Path) -> None:
+    """Rather than left waiting; closing twice is no fault."""
+    database = await Database.open(store_path)
+    await stored(database)
+    await database.close()
+    await database.close()
+
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(stored(database), 5)
+
+
+async def test_writer_outlives_a_connection_that_breaks(database: Database) -> None:
+    """Whatever goes wrong outside the jobs, those of the batch are told, and the next batch is written."""
+
+    async def break_it(connection: aiosqlite.Connection) -> None:
+        await connection.close()
+
+    with pytest.raises(StoreUnavailable):
+        await database.write(break_it)
+    assert await database.write(partial(put, "a")) == "a"
+
+
 async def test_reader_is_not_held_up_by_a_long_write(database: Database) -> None:
     """Readers see the last commit while a transaction is open."""
     await database.write(partial(put, "a"))

@@ -105,7 +105,7 @@ class StoredBindings:
         if self._open is batch:
             self._open = None
         shift = self._wall() - self._monotonic()
-        rows = [_row_of(binding, shift) for binding in batch.changes.values() if binding is not None]
+        rows = [_row_of(key, binding, shift) for key, binding in batch.changes.items() if binding is not None]
         removed = [_key_row(key) for key, binding in batch.changes.items() if binding is None]
         if rows:
             await connection.executemany(_PUT, rows)
@@ -125,10 +125,10 @@ async def _remove_over(now: float, connection: aiosqlite.Connection) -> None:
     await connection.execute(_REMOVE_OVER, (now,))
 
 
-def _row_of(binding: Binding, shift: float) -> tuple[object, ...]:
+def _row_of(key: Key, binding: Binding, shift: float) -> tuple[object, ...]:
     transport, local, remote, _ = binding.flow
     return (
-        *_key_row(binding.key),
+        *_key_row(key),
         binding.account_id,
         binding.device_id,
         transport.value,

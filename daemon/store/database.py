@@ -92,10 +92,7 @@ class Database:
         """Return all the rows of a query, as of the last commit."""
         connection = await self._idle.get()
         try:
-            if self._closed:
-                raise StoreUnavailable("the database is closed")
-            if connection is None:
-                connection = await self._reader()
+            connection = await self._ready(connection)
             rows: Iterable[Any] = await connection.execute_fetchall(sql, parameters)
         except UnicodeEncodeError:
             return []  # half a surrogate pair, from a URL: no text in the database is equal to it
@@ -110,3 +107,8 @@ class Database:
             self._idle.put_nowait(connection)
         self._health.succeeded()
         return list(rows)
+
+    async def _ready(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+        if self._closed:
+            raise StoreUnavailable("the database is closed")
+        return connection or await self._reader()

@@ -32,9 +32,9 @@ class Health:
         self._failing = False
 
     def failed(self, error: BaseException) -> StoreUnavailable:
-        """Log the reason and return what the callers get."""
+        """Log the reason, with the traceback of what is no fault of the file, and return what the callers get."""
         log = _log.debug if self._failing else _log.warning
-        log("store.unavailable", side=self._side, reason=str(error), kind=type(error).__name__)
+        log("store.unavailable", side=self._side, reason=str(error), exc_info=None if is_fault(error) else error)
         self._failing = True
         return StoreUnavailable(str(error))
 

@@ -64,6 +64,7 @@ class _Cache:
     def put(self, digest: bytes, known: _Known, generation: int) -> None:
         if generation == self.generation:
             self.entries[digest] = known
+            self.entries.move_to_end(digest)
             if len(self.entries) > CACHE_SIZE:
                 self.entries.popitem(last=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -108,15 +109,11 @@ class Writer:
             return
         try:
             outcomes = await self._transaction(live)
-        except Exception as error:
-            refusal: Exception = error
-            if is_fault(error):
-                refusal = self._health.failed(error)
-                await self._recover(error)
+        except Exception as error:  # noqa: BLE001 - told to those who wait, logged by `failed`; the writer goes on
+            refusal = self._health.failed(error)
+            await self._recover(error)
             for entry in live:
                 entry.resolve(refusal)
-            if not is_fault(error):
-                raise
         else:
             self._health.succeeded()
             for entry, outcome in zip(live, outcomes, strict=True):
@@ -143,17 +140,19 @@ class Writer:
     async def _recover(self, error: Exception) -> None:
         if self._connection is None:
             return
+        if needs_reopening(error):
+            await self._disconnect()
+            return
         try:
             await self._connection.rollback()
         except aiosqlite.Error:
-            await self._disconnect()
-        if needs_reopening(error):
             await self._disconnect()
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            with suppress(aiosqlite.Error, ValueError):  # ValueError: it was closed by its own failure
+                await connection.close()
 
 
 async def _in_savepoint(job: Job[object], connection: aiosqlite.Connection) -> object:
