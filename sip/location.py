@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -17,11 +18,21 @@ if TYPE_CHECKING:
     from sip.uri import Aor
 
 
+class Reach(Enum):
+    """Whether the phone behind a binding can be reached, as far as we know."""
+
+    UNVERIFIED = "unverified"
+    """Taken over from an earlier process, and not heard of since."""
+    REACHABLE = "reachable"
+    UNREACHABLE = "unreachable"
+
+
 @dataclass(slots=True, eq=False)
 class Binding:
     """One contact of an AOR, the flow that reaches it, and the REGISTER that last set it.
 
-    Treat a binding as frozen: a REGISTER puts a new one in its place. Only `last_seen` is written in place.
+    Treat a binding as frozen: a REGISTER puts a new one in its place. Only what is learnt about reachability is
+    written in place, by `heard` and `lost`.
     """
 
     aor: Aor
@@ -47,11 +58,31 @@ class Binding:
     q: float = 1.0
     last_seen: float = 0.0
     """When the phone last sent anything."""
+    reach: Reach = Reach.UNVERIFIED
+    latency: float | None = None
+    """Seconds that the phone took to answer us last."""
+    lost_at: float = 0.0
+    """Since when it is unreachable."""
 
     @property
     def key(self) -> tuple[Aor, str, str, int]:
         """What tells this binding from the others of all AORs."""
         return self.aor, self.contact, self.instance, self.reg_id
+
+    def heard(self, now: float, latency: float | None = None) -> bool:
+        """Note that the phone sent something; returns whether it was unreachable before."""
+        was_lost = self.reach is Reach.UNREACHABLE
+        self.last_seen, self.reach = now, Reach.REACHABLE
+        if latency is not None:
+            self.latency = latency
+        return was_lost
+
+    def lost(self, now: float) -> bool:
+        """Note that the phone cannot be reached; returns whether that is news."""
+        if self.reach is Reach.UNREACHABLE:
+            return False
+        self.reach, self.lost_at = Reach.UNREACHABLE, now
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +111,14 @@ class LocationTable:
     Call `expire` before reading by account or device: it alone finds what is over. Reading by AOR looks by itself.
     """
 
-    __slots__ = ("_bindings", "_count", "_deadlines", "_devices", "_scheduled")
+    __slots__ = ("_bindings", "_connections", "_count", "_deadlines", "_devices", "_scheduled")
 
     def __init__(self) -> None:
         self._bindings: dict[Aor, tuple[Binding, ...]] = {}
         self._devices: dict[str, dict[str, Aor]] = {}
         self._deadlines: list[tuple[float, Aor]] = []
         self._scheduled: dict[Aor, float] = {}
+        self._connections: dict[Flow, set[Aor]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -109,6 +141,11 @@ class LocationTable:
         """Return the bindings of an account."""
         for aor in list(self._devices.get(account_id, {}).values()):
             yield from self._bindings[aor]
+
+    def connection_bindings(self, flow: Flow) -> tuple[Binding, ...]:
+        """Return the bindings that a connection carries."""
+        aors = self._connections.get(flow, ())
+        return tuple(binding for aor in aors for binding in self._bindings[aor] if binding.flow == flow)
 
     def registered_devices(self, account_id: str) -> Sequence[str]:
         """Return the ids of the account's devices that have a binding."""
@@ -166,9 +203,20 @@ class LocationTable:
         self._index(aor, before, after)
 
     def _index(self, aor: Aor, before: Sequence[Binding], after: Sequence[Binding]) -> None:
+        self._index_connections(aor, before, after)
         if before and (not after or before[0].device_id != after[0].device_id):
             devices = self._devices[before[0].account_id]
             if devices.get(before[0].device_id) == aor:
                 del devices[before[0].device_id]
         if after:
             self._devices.setdefault(after[0].account_id, {})[after[0].device_id] = aor
+
+    def _index_connections(self, aor: Aor, before: Sequence[Binding], after: Sequence[Binding]) -> None:
+        for binding in before:
+            if binding.flow.connection and (aors := self._connections.get(binding.flow)) is not None:
+                aors.discard(aor)
+                if not aors:
+                    del self._connections[binding.flow]
+        for binding in after:
+            if binding.flow.connection:
+                self._connections.setdefault(binding.flow, set()).add(aor)

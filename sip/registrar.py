@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sip.errors import ParseError
 from sip.headers import NameAddr, parse_seconds
-from sip.location import Binding, BindingChanges
+from sip.location import Binding, BindingChanges, Reach
 from sip.message import Request, Response
 from sip.uri import SipUri
 
@@ -35,6 +35,8 @@ class RegistrarPolicy:
     """Seconds; a longer wish is cut."""
     max_contacts: int = 10
     """Of one AOR."""
+    expires_jitter: float = 0.0
+    """Largest share by which a granted time is shortened, by chance, so that phones do not come back in step."""
 
 
 class Registrant(NamedTuple):
@@ -44,6 +46,8 @@ class Registrant(NamedTuple):
     account_id: str
     device_id: str
     flow: Flow
+    chance: float = 0.0
+    """A number from 0 to 1, anew for each request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +116,19 @@ def _bind(
         if standing is not None and standing.key != binding.key:
             removed.append(standing)
         put = [*(other for other in put if other.key != binding.key), binding]
-    if len(kept) + len(put) > policy.max_contacts:
+    room = _make_room(kept, len(kept) + len(put) - policy.max_contacts)
+    if room is None:
         return _refused(request, 403, "Too many contacts")
+    removed += room
+    kept = [binding for binding in kept if binding not in room]
     return _answer(request, [*kept, *put], BindingChanges(tuple(put), tuple(removed)), now)
 
 
 def _binding(
     request: Request, wish: _Wish, standing: Binding | None, policy: RegistrarPolicy, who: Registrant, now: float
 ) -> Binding:
-    granted = min(wish.expires, policy.max_expires)
+    longest = min(wish.expires, policy.max_expires)
+    granted = max(policy.min_expires, longest - int(longest * policy.expires_jitter * who.chance))
     return Binding(
         aor=who.aor,
         account_id=who.account_id,
@@ -139,7 +147,15 @@ def _binding(
         reg_id=wish.reg_id,
         q=_q(wish.address.param("q")),
         last_seen=now,
+        reach=Reach.REACHABLE,
+        latency=standing.latency if standing else None,
     )
+
+
+def _make_room(kept: Sequence[Binding], excess: int) -> list[Binding] | None:
+    """Choose what goes where there is one contact too many: the longest unreachable; None where all are well."""
+    lost = sorted((binding for binding in kept if binding.reach is Reach.UNREACHABLE), key=lambda each: each.lost_at)
+    return lost[: max(0, excess)] if excess <= len(lost) else None
 
 
 def _wishes(request: Request) -> tuple[list[_Wish], bool]:

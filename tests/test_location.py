@@ -122,3 +122,22 @@ def test_the_indexes_agree_with_the_bindings(steps: list[tuple[str, int, int, fl
         due = table.next_expiry()
         assert due is not None
         assert due <= min(binding.expires_at for binding in live)
+
+
+def test_the_bindings_of_a_connection_are_found_until_they_move() -> None:
+    """A connection that closes takes its bindings' reachability with it."""
+    table = LocationTable()
+    flow = Flow(Transport.TCP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40001), 1)
+    binding = replace(_binding(), flow=flow)
+    table.apply(BindingChanges(put=(binding,)))
+    assert table.connection_bindings(flow) == (binding,)
+
+    table.apply(BindingChanges(put=(replace(binding, flow=flow._replace(connection=2)),)))
+    assert table.connection_bindings(flow) == ()
+
+
+def test_reachability_is_news_once() -> None:
+    binding = _binding()
+
+    assert [binding.lost(1.0), binding.lost(2.0), binding.heard(3.0), binding.heard(4.0)] == [True, False, True, False]
+    assert binding.lost_at == 1.0

@@ -215,3 +215,33 @@ def test_path_is_kept_and_returned() -> None:
 
     assert registrar.bindings()[0].path == ("<sip:p1;lr>", "<sip:p2;lr>")
     assert result.response.values("Path") == ["<sip:p1;lr>", "<sip:p2;lr>"]
+
+
+def test_when_full_the_longest_unreachable_contact_goes() -> None:
+    """A phone that went away must not lock its successor out."""
+    registrar = Registrar(max_contacts=2)
+    registrar(_register("<sip:b@one>", "<sip:b@two>"))
+    one, two = sorted(registrar.bindings(), key=lambda binding: binding.contact)
+    two.lost(now=5.0)
+    one.lost(now=9.0)
+    result = registrar(_register("<sip:b@three>", cseq=2), now=10.0)
+
+    assert result.response.status == 200
+    assert {binding.contact for binding in registrar.bindings(10.0)} == {"sip:b@one", "sip:b@three"}
+
+
+@pytest.mark.parametrize(("chance", "granted"), [(0.0, 1000), (0.5, 950), (1.0, 900)])
+def test_granted_times_are_spread(chance: float, granted: int) -> None:
+    """Phones that came together, after a power cut, must not come back together."""
+    policy, who = RegistrarPolicy(expires_jitter=0.1), WHO._replace(chance=chance)
+    result = process_register(_register("<sip:b@h>;expires=1000"), (), policy, who, now=0.0)
+
+    assert [binding.granted for binding in result.changes.put] == [granted]
+
+
+def test_the_spread_never_goes_below_the_least() -> None:
+    """RFC 3261 10.3: what we would refuse we do not grant."""
+    policy, who = RegistrarPolicy(min_expires=60, expires_jitter=0.5), WHO._replace(chance=1.0)
+    result = process_register(_register("<sip:b@h>;expires=61"), (), policy, who, now=0.0)
+
+    assert [binding.granted for binding in result.changes.put] == [60]
