@@ -1,0 +1,98 @@
+"""Who guesses passwords: when to stop answering with challenges, and when to stop answering (RFC 3261 26.1).
+
+Only wrong answers to fresh nonces count, never challenges: a phone that was merely asked has done nothing. A source
+with a good registration is never silenced, for a whole office may share its address.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+FORBID_AFTER: Final = 3  # wrong answers in a row by one source for one AOR; phones stop at a 403, not at a 401
+SILENCE_AFTER: Final = 10  # wrong answers of one source before it is not answered any more
+SILENCE: Final = 30.0  # seconds of the first silence; each further wrong answer doubles it
+MAX_SILENCE: Final = 3600.0  # seconds
+FORGET_AFTER: Final = 7200.0  # seconds without a wrong answer after which a source is as new
+MAX_TRACKED: Final = 65_536  # sources, and pairs of source and AOR, of which each costs about 300 bytes
+
+Value = TypeVar("Value")
+
+
+@dataclass(slots=True)
+class _Record:
+    wrong: int = 0
+    last: float = 0.0
+    silent_until: float = 0.0
+
+
+class _Recent(Generic[Value]):
+    """A mapping that forgets what was not used for longest when it is full."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[tuple[str, str], Value] = OrderedDict()
+
+    def get(self, key: tuple[str, str]) -> Value | None:
+        return self._items.get(key)
+
+    def put(self, key: tuple[str, str], value: Value) -> None:
+        self._items[key] = value
+        self._items.move_to_end(key)
+        if len(self._items) > MAX_TRACKED:
+            self._items.popitem(last=False)
+
+    def drop(self, key: tuple[str, str]) -> None:
+        self._items.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class Offenders:
+    """Wrong answers by source, and by source and AOR. A source is an address without its port."""
+
+    __slots__ = ("_by_aor", "_by_source", "_trusted")
+
+    def __init__(self) -> None:
+        self._by_aor: _Recent[_Record] = _Recent()
+        self._by_source: _Recent[_Record] = _Recent()
+        self._trusted: _Recent[float] = _Recent()
+
+    def __len__(self) -> int:
+        return len(self._by_aor) + len(self._by_source) + len(self._trusted)
+
+    def wrong(self, source: str, aor: str, now: float) -> bool:
+        """Count a wrong answer; returns whether it is to be refused for good (403) rather than challenged again."""
+        pair = self._count(self._by_aor, (source, aor), now)
+        if not self._is_trusted(source, now):
+            whole = self._count(self._by_source, (source, ""), now)
+            if whole.wrong >= SILENCE_AFTER:
+                whole.silent_until = now + min(MAX_SILENCE, SILENCE * 2.0 ** min(20, whole.wrong - SILENCE_AFTER))
+        return pair.wrong >= FORBID_AFTER
+
+    def right(self, source: str, aor: str, now: float) -> None:
+        """Count a right answer: what went wrong before is forgiven, and the source is trusted for as long."""
+        self._by_aor.drop((source, aor))
+        self._by_source.drop((source, ""))
+        self._trusted.put((source, ""), now)
+
+    def is_silenced(self, source: str, now: float) -> bool:
+        """Return whether the source gets no answer for now."""
+        record = self._by_source.get((source, ""))
+        return record is not None and now < record.silent_until
+
+    def _is_trusted(self, source: str, now: float) -> bool:
+        since = self._trusted.get((source, ""))
+        return since is not None and now - since < FORGET_AFTER
+
+    def _count(self, records: _Recent[_Record], key: tuple[str, str], now: float) -> _Record:
+        record = records.get(key)
+        if record is None or now - record.last > FORGET_AFTER:
+            record = _Record()
+        record.wrong += 1
+        record.last = now
+        records.put(key, record)
+        return record
