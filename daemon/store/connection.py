@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
+import time
 from typing import TYPE_CHECKING
 
 import aiosqlite
@@ -29,12 +32,12 @@ def prepare_file(path: Path) -> None:
     SQLite gives the files beside it (`-wal`, `-shm`) the same mode.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        # Not opened: closing any descriptor of a file gives up all the locks that this process has on it.
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 async def connect(path: Path, pragmas: Sequence[str], *, busy_timeout: float = BUSY_TIMEOUT) -> aiosqlite.Connection:
@@ -42,11 +45,25 @@ async def connect(path: Path, pragmas: Sequence[str], *, busy_timeout: float = B
     connection = await aiosqlite.connect(_uri_of(path), uri=True, isolation_level=None, timeout=busy_timeout)
     try:
         for pragma in pragmas:
-            await connection.execute_fetchall(pragma)
+            await _set(connection, pragma, busy_timeout)
     except BaseException:
         await connection.close()
         raise
     return connection
+
+
+async def _set(connection: aiosqlite.Connection, pragma: str, busy_timeout: float) -> None:
+    # SQLite does not wait for another process that changes the journal mode at the same moment, so we do.
+    deadline = time.monotonic() + busy_timeout
+    while True:
+        try:
+            await connection.execute_fetchall(pragma)
+        except aiosqlite.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - jitter
+        else:
+            return
 
 
 def _uri_of(path: Path) -> str:
