@@ -34,9 +34,8 @@ async def list_devices_of_user(call: Call) -> Answer:
     user_id = call.user.id
 
     def row(device: Document) -> JsonObject:
-        shown_row = _row(device)
-        shown_row.pop("username", None)
-        return {**shown_row, "hotdesked": device.data.get("owner_id") != user_id}
+        kept = {key: value for key, value in _row(device).items() if key not in ("username", "flags")}
+        return {**kept, "hotdesked": device.data.get("owner_id") != user_id}
 
     query = PageQuery(Kind.DEVICE, call.account.id, owner_id=user_id)
     return await list_documents(call, query, _with_status(call, row))
