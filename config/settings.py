@@ -83,7 +83,25 @@ class SipSettings(Section):
     """Longest registration; a phone that asks for more gets this."""
 
     max_contacts: int = key(10, Rule(least=1, most=100))
-    """Contacts that one device may have registered at once."""
+    """Contacts that one device may have registered at once. When they are all taken, one that cannot be reached makes
+    room for a new one."""
+
+    expires_jitter: float = key(0.1, Rule(least=0, most=1))
+    """Largest share by which a granted registration is shortened, by chance, so that phones which came back together
+    after a power cut do not come back together for ever."""
+
+    digest: str = key("md5", Rule(choices=("md5", "sha-256")))
+    """Digest that phones are challenged with. Every phone knows MD5; a device may ask for SHA-256 by `sip.digest` in
+    its document."""
+
+    qualify_interval: float = key(60.0, Rule(unit="seconds", least=0, most=3600))
+    """How often a phone that was not heard of is asked by OPTIONS whether it is there; 0 never asks."""
+
+    flow_grace: float = key(300.0, Rule(unit="seconds", least=0, most=86_400))
+    """How long a contact is kept whose connection closed (TCP, TLS, WebSocket); it is unreachable meanwhile."""
+
+    drop_strangers: bool = key(default=True)
+    """Do not answer known scanners, nor requests for domains that are not served here."""
 
     def conflicts(self) -> Iterator[Fault]:
         """Yield the faults of keys that each are right alone."""

@@ -17,6 +17,8 @@ from sip.nonce import NonceCounts
 from sip.uri import Aor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from api.ports import Document, Json
 
 
@@ -43,17 +45,22 @@ class Device:
     aor: Aor
     presence_id: str
     enabled: bool
+    ip: str
+    """Where its requests come from without digest (`sip.method: ip`); empty where it has a password."""
+    algorithm: Algorithm | None
+    """The digest it asks for (`sip.digest`), None for the usual one."""
     password: str = field(repr=False)
     nonce_counts: NonceCounts | None = field(default=None, repr=False)
-    _ha1: tuple[str, str] | None = field(default=None, repr=False)
+    _ha1: tuple[str, Algorithm, str] | None = field(default=None, repr=False)
 
-    def ha1(self, username: str) -> str | None:
-        """Return the MD5 HA1 for the username as the phone spells it; None where the device has no password."""
+    def ha1(self, username: str, algorithm: Algorithm) -> str | None:
+        """Return the HA1 for the username as the phone spells it; None where the device has no password."""
         if not self.password:
             return None
-        if self._ha1 is None or self._ha1[0] != username:
-            self._ha1 = username, Credentials(username, self.password).ha1(self.realm, Algorithm.MD5)
-        return self._ha1[1]
+        kept = self._ha1
+        if kept is None or kept[0] != username or kept[1] is not algorithm:
+            kept = self._ha1 = username, algorithm, Credentials(username, self.password).ha1(self.realm, algorithm)
+        return kept[2]
 
     def counts(self) -> NonceCounts:
         """Return the nonce counts of the device."""
@@ -69,6 +76,7 @@ class Directory:
         self._by_aor: dict[Aor, Device] = {}
         self._by_id: dict[tuple[str, str], Device] = {}
         self._by_presence: dict[Aor, Device] = {}
+        self._by_ip: dict[str, Device] = {}
         self._account_realms: dict[str, str] = {}
         self._realms: Counter[tuple[str, str]] = Counter()
         self._served: Counter[str] = Counter()
@@ -85,6 +93,14 @@ class Directory:
     def device(self, account_id: str, device_id: str) -> Device | None:
         """Return a device by its id."""
         return self._by_id.get((account_id, device_id))
+
+    def at_ip(self, host: str) -> Device | None:
+        """Return the device whose requests come from this address without digest."""
+        return self._by_ip.get(host)
+
+    def ip_devices(self) -> Sequence[Device]:
+        """Return the devices that are known by their address."""
+        return list(self._by_ip.values())
 
     def find_number(self, account_id: str, number: str) -> Device | None:
         """Return the account's device that a number means: a SIP username, or else a presence id."""
@@ -160,7 +176,8 @@ class Directory:
     def _learn(self, document: Document) -> None:
         data, sip = document.data, document.data.get("sip")
         sip = sip if isinstance(sip, dict) else {}
-        username = _text(sip.get("username"))
+        ip = _text(sip.get("ip")) if sip.get("method") == "ip" else ""
+        username = _text(sip.get("username")) or ip
         realm = _text(sip.get("realm")).lower() or self.realm_of(document.account_id)
         if not username or not realm:
             return
@@ -173,6 +190,8 @@ class Directory:
             aor=Aor.of(username, realm),
             presence_id=_text(data.get("presence_id")),
             enabled=data.get("enabled") is not False,
+            ip=ip,
+            algorithm=Algorithm.named(_text(sip.get("digest"))),
             password=_text(sip.get("password")),
         )
         self._put(device)
@@ -183,6 +202,8 @@ class Directory:
         self._count_realm(device.account_id, device.realm, 1)
         if device.presence_id:
             self._by_presence[_presence(device)] = device
+        if device.ip:
+            self._by_ip[device.ip] = device
 
     def _count_realm(self, account_id: str, realm: str, step: int) -> None:
         if not realm:
@@ -203,6 +224,8 @@ class Directory:
             del self._by_aor[device.aor]
         if device.presence_id and self._by_presence.get(_presence(device)) is device:
             del self._by_presence[_presence(device)]
+        if device.ip and self._by_ip.get(device.ip) is device:
+            del self._by_ip[device.ip]
 
 
 def _presence(device: Device) -> Aor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import secrets
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +16,10 @@ from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
 from sip.message import Response
 from sip.nonce import SALT_BYTES, NonceCounts
-from sip.registrar import Registrant, process_register
+from sip.offenders import Offenders
+from sip.registrar import Registrant, RegistrarPolicy, process_register
 from sip.uri import Aor, SipUri, unescape
+from sip.vendor import Quirk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +31,23 @@ if TYPE_CHECKING:
     from sip.io.transactions import ServerTransaction
     from sip.message import Request
     from sip.nonce import NonceSigner
-    from sip.registrar import RegistrarPolicy
+    from sip.vendors import VendorTable
 
 log = structlog.get_logger(__name__)
 
-ALGORITHM: Final = Algorithm.MD5
 RETRY_AFTER: Final = 30  # seconds, told to phones while the store does not take their registration
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationPolicy:
+    """What an operator may choose."""
+
+    registrar: RegistrarPolicy
+    default_realm: str = ""
+    """Of the account that is meant by an address of this host; empty for the master account's."""
+    algorithm: Algorithm = Algorithm.MD5
+    drop_strangers: bool = True
+    """Whether scanners, and requests for foreign domains, go unanswered."""
 
 
 class Registration:
@@ -43,34 +58,45 @@ class Registration:
         endpoint: Endpoint,
         directory: Directory,
         presence: Presence,
-        policy: RegistrarPolicy,
-        signer: NonceSigner,
+        policy: RegistrationPolicy,
         *,
-        default_realm: str,
+        vendors: VendorTable,
+        signer: NonceSigner,
         wall: Callable[[], float],
     ) -> None:
         self._endpoint = endpoint
         self._directory = directory
         self._presence = presence
         self._policy = policy
+        self._vendors = vendors
         self._signer = signer
-        self._default_realm = default_realm
         self._wall = wall
+        self._offenders = Offenders()
         self._nobody = NonceCounts()
 
     def on_register(self, request: Request, transaction: ServerTransaction) -> None:
         """Answer a REGISTER, after its change is stored where it makes one."""
+        if self._is_unwelcome(request, transaction):
+            transaction.forget()
+            return
         try:
             aor = self._aor(SipUri.parse(request.to.uri))
         except ParseError as fault:
             transaction.respond_and_forget(Response.to_request(request, 400, fault.reason))
             return
         if aor is None:
-            transaction.respond_and_forget(Response.to_request(request, 404, "Domain not served here"))
+            self._refuse_domain(request, transaction)
             return
         device = self._authenticate(request, transaction, aor)
         if device is not None:
             self._register(request, transaction, device)
+
+    def _is_unwelcome(self, request: Request, transaction: ServerTransaction) -> bool:
+        if self._offenders.is_silenced(transaction.flow.remote.host, now()):
+            return True
+        if not self._policy.drop_strangers:
+            return False
+        return Quirk.SCANNER in self._vendors.match(request.first("User-Agent") or "").quirks
 
     def _aor(self, to: SipUri) -> Aor | None:
         """Return the AOR that the To names, in the default realm where it names only this host."""
@@ -81,75 +107,94 @@ class Registration:
             return Aor.of(unescape(to.user), domain)
         if not self._endpoint.is_own(to.host):
             return None
-        return Aor.of(unescape(to.user), self._default_realm or self._directory.master_realm)
+        return Aor.of(unescape(to.user), self._policy.default_realm or self._directory.master_realm)
+
+    def _refuse_domain(self, request: Request, transaction: ServerTransaction) -> None:
+        log.info("registration.refused", to=request.to.uri, reason="foreign-domain", source=str(transaction.flow))
+        if self._policy.drop_strangers:
+            transaction.forget()
+        else:
+            transaction.respond_and_forget(Response.to_request(request, 404, "Domain not served here"))
 
     def _authenticate(self, request: Request, transaction: ServerTransaction, aor: Aor) -> Device | None:
         """Return the device that the request proves to come from, or answer it with a challenge or a refusal."""
-        answer = find_answer(request.lines("Authorization"), aor.domain, ALGORITHM)
-        if isinstance(answer, Outcome):
-            if answer is Outcome.MALFORMED:
-                transaction.respond_and_forget(Response.to_request(request, 400, "Malformed credentials"))
-            else:
-                self._challenge(request, transaction, aor.domain, stale=False)
-            return None
         device = self._directory.find(aor)
-        outcome = self._verify(request, answer, device, aor)
-        if outcome is not Outcome.OK or device is None:
-            self._refuse(request, transaction, outcome, aor)
-            return None
-        standing = self._directory.standing(device)
-        if standing is not Standing.GOOD:
-            log.warning("registration.refused", aor=aor, reason=standing.value, source=str(transaction.flow))
-            self._challenge(request, transaction, aor.domain, stale=False)
-            return None
-        return device
+        if device is not None and device.ip and device.ip == transaction.flow.remote.host:
+            return device if self._is_good(request, transaction, device) else None
+        algorithm = (device.algorithm if device is not None else None) or self._policy.algorithm
+        answer = find_answer(request.lines("Authorization"), aor.domain, algorithm)
+        outcome = answer if isinstance(answer, Outcome) else self._verify(request, answer, device, aor)
+        if outcome is Outcome.OK and device is not None:
+            self._offenders.right(transaction.flow.remote.host, aor, now())
+            return device if self._is_good(request, transaction, device) else None
+        if outcome is Outcome.MALFORMED:
+            transaction.respond_and_forget(Response.to_request(request, 400, "Malformed credentials"))
+        elif outcome in (Outcome.WRONG, Outcome.UNKNOWN_USER):
+            self._on_wrong_answer(request, transaction, aor, outcome, algorithm)
+        else:
+            self._challenge(request, transaction, aor.domain, algorithm, stale=outcome.stale)
+        return None
 
     def _verify(self, request: Request, answer: DigestAnswer, device: Device | None, aor: Aor) -> Outcome:
         # A phone may write its username with or without the domain; it must be the one it registers.
-        theirs = answer.username.partition("@")[0].lower()
-        known = device is not None and theirs == aor.user
+        known = device is not None and answer.username.partition("@")[0].lower() == aor.user
         return verify(
             answer,
             method="REGISTER",
             request_uri=request.uri,
-            ha1=device.ha1(answer.username) if device is not None and known else None,
+            ha1=device.ha1(answer.username, answer.algorithm) if device is not None and known else None,
             signer=self._signer,
             counts=device.counts() if device is not None and known else self._nobody,
             now=self._wall(),
         )
 
-    def _refuse(self, request: Request, transaction: ServerTransaction, outcome: Outcome, aor: Aor) -> None:
-        if outcome is Outcome.MALFORMED:
-            transaction.respond_and_forget(Response.to_request(request, 400, "Malformed credentials"))
-            return
-        if not outcome.stale:
-            log.warning("registration.refused", aor=aor, reason=outcome.value, source=str(transaction.flow))
-        self._challenge(request, transaction, aor.domain, stale=outcome.stale)
+    def _is_good(self, request: Request, transaction: ServerTransaction, device: Device) -> bool:
+        standing = self._directory.standing(device)
+        if standing is Standing.GOOD:
+            return True
+        log.warning("registration.refused", aor=device.aor, reason=standing.value, source=str(transaction.flow))
+        self._challenge(request, transaction, device.realm, device.algorithm or self._policy.algorithm, stale=False)
+        return False
 
-    def _challenge(self, request: Request, transaction: ServerTransaction, realm: str, *, stale: bool) -> None:
+    def _on_wrong_answer(
+        self, request: Request, transaction: ServerTransaction, aor: Aor, outcome: Outcome, algorithm: Algorithm
+    ) -> None:
+        source = transaction.flow.remote.host
+        # systemd/fail2ban reads this line: its event, reason and source.
+        log.warning("registration.refused", aor=aor, reason=outcome.value, source=str(transaction.flow))
+        if self._offenders.wrong(source, aor, now()):
+            transaction.respond_and_forget(Response.to_request(request, 403))
+        else:
+            self._challenge(request, transaction, aor.domain, algorithm, stale=False)
+
+    def _challenge(
+        self, request: Request, transaction: ServerTransaction, realm: str, algorithm: Algorithm, *, stale: bool
+    ) -> None:
         nonce = self._signer.issue(self._wall(), secrets.token_bytes(SALT_BYTES))
         response = Response.to_request(request, 401)
-        response.add("WWW-Authenticate", challenge(realm, nonce, ALGORITHM, stale=stale))
+        response.add("WWW-Authenticate", challenge(realm, nonce, algorithm, stale=stale))
         transaction.respond_and_forget(response)
 
     def _register(self, request: Request, transaction: ServerTransaction, device: Device) -> None:
         moment = now()
-        who = Registrant(device.aor, device.account_id, device.device_id, transaction.flow)
+        who = Registrant(device.aor, device.account_id, device.device_id, transaction.flow, random.random())  # noqa: S311 - spreads load
         bindings = self._presence.table.bindings(device.aor, moment)
-        result = process_register(request, bindings, self._policy, who, moment)
+        result = process_register(request, bindings, self._policy.registrar, who, moment)
         if not result.changes:
-            self._answer(transaction, result.response, None)
+            self._answer(transaction, result.response)
             return
-        failed = Response.to_request(request, 503)
-        failed.add("Retry-After", str(RETRY_AFTER))
 
         def stored(failure: Exception | None) -> None:
-            self._answer(transaction, result.response if failure is None else failed, failure)
+            if failure is None:
+                self._answer(transaction, result.response)
+                return
+            log.warning("registration.not_stored", source=str(transaction.flow), reason=str(failure))
+            refusal = Response.to_request(request, 503)
+            refusal.add("Retry-After", str(RETRY_AFTER))
+            self._answer(transaction, refusal)
 
         self._presence.change(result.changes, stored)
 
-    def _answer(self, transaction: ServerTransaction, response: Response, failure: Exception | None) -> None:
-        if failure is not None:
-            log.warning("registration.not_stored", source=str(transaction.flow), reason=str(failure))
+    def _answer(self, transaction: ServerTransaction, response: Response) -> None:
         response.add("Date", formatdate(self._wall(), usegmt=True))
         transaction.respond(response)

@@ -12,9 +12,9 @@ from api.ports import Draft, Kind
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
 from daemon.presence import Presence, now
-from daemon.registration import Registration
+from daemon.registration import Registration, RegistrationPolicy
 from daemon.store import Store
-from sip.digest import Credentials, answer_response
+from sip.digest import Algorithm, Credentials, answer_response
 from sip.flow import Address, Transport
 from sip.io.client import with_credentials
 from sip.io.endpoint import Endpoint
@@ -22,6 +22,7 @@ from sip.message import Request, Response, parse_message
 from sip.nonce import NonceSigner
 from sip.registrar import RegistrarPolicy
 from sip.uri import Aor
+from sip.vendors import VendorTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,9 +57,9 @@ class Server:
             self.endpoint,
             self.directory,
             self.presence,
-            RegistrarPolicy(min_expires=1),
-            NonceSigner(b"k" * 32, 60.0),
-            default_realm="",
+            RegistrationPolicy(RegistrarPolicy(min_expires=1), drop_strangers=False),
+            vendors=VendorTable.shipped(),
+            signer=NonceSigner(b"k" * 32, 60.0),
             wall=lambda: self.wall(),
         )
         dispatcher.register = registration.on_register
@@ -245,3 +246,31 @@ async def test_a_store_that_fails_gets_503(server: Server, phone: Phone) -> None
 
     assert response.status == 503
     assert response.first("Retry-After")
+
+
+async def test_a_few_wrong_passwords_in_a_row_are_403(phone: Phone) -> None:
+    """A phone stops at a 403; to 401 it would retry for ever."""
+    statuses = [(await phone.register(Credentials("bob", "wrong"))).status for _ in range(3)]
+
+    assert statuses == [401, 401, 403]
+    assert (await phone.register()).status == 200
+
+
+async def test_a_device_may_ask_for_sha256(server: Server, phone: Phone) -> None:
+    """RFC 8760: MD5 for all but those who ask for more."""
+    device = server.directory.find(AOR)
+    assert device is not None
+    device.algorithm = Algorithm.SHA256
+    challenged = await phone.ask(phone.request())
+
+    assert "algorithm=SHA-256" in challenged.one("WWW-Authenticate")
+    assert (await phone.register()).status == 200
+
+
+async def test_a_device_known_by_its_address_needs_no_digest(server: Server, phone: Phone) -> None:
+    """Contract 4.1: `sip.method` ip."""
+    device = server.directory.find(AOR)
+    assert device is not None
+    device.ip = "127.0.0.1"
+
+    assert (await phone.ask(phone.request())).status == 200

@@ -87,6 +87,12 @@ class ServerTransaction:
         self.request = None
         self._layer.run_server(self, (Effect.SEND,))
 
+    def forget(self) -> None:
+        """Answer nothing and keep no state: for those who are better left in the dark."""
+        self.fsm.state = State.TERMINATED
+        self.request = None
+        self._layer.run_server(self, ())
+
     def acknowledged(self) -> None:
         """Tell that the ACK of our 2xx came, so that it is not sent again."""
         self._layer.run_server(self, self.fsm.step(Event.ACK))
