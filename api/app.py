@@ -80,7 +80,7 @@ PATH_KINDS: Final = (("user_id", Kind.USER), ("device_id", Kind.DEVICE))
 def make_app(ports: Ports, policy: Policy | None = None) -> web.Application:
     """Build the API over the ports. It opens nothing and owns nothing that needs closing."""
     app = web.Application(client_max_size=MAX_BODY)
-    app.router.add_route("*", "/{path:.*}", Api(ports, policy or Policy()).handle)
+    app.router.add_route("*", r"/{path:[\s\S]*}", Api(ports, policy or Policy()).handle)
     return app
 
 

@@ -13,7 +13,6 @@ from api.ports import (
     MediaUnavailable,
     NoEndpoint,
     NotUnique,
-    QuickcallFailed,
     RevisionMoved,
     StoreUnavailable,
 )
@@ -113,6 +112,13 @@ class UnspecifiedFault(ApiError):
     """A fault of ours."""
 
 
+class CallFailed(ApiError):
+    """A quickcall that was waited for did not get its device."""
+
+    def __init__(self, cause: str, request: JsonObject) -> None:
+        super().__init__({"error_message": cause, "request": request})
+
+
 class ValidationFailed(ApiError):
     """The body breaks rules; all of them are told together."""
 
@@ -183,7 +189,7 @@ CATALOGUE: Mapping[type[Exception], Fault] = {
     NotUnique: Fault(400, "validation error"),
     PayloadTooLarge: Fault(413, "validation error"),
     MediaUnavailable: Fault(503, "media_unavailable", "media unavailable"),
-    QuickcallFailed: Fault(500, "quickcall initiation failed"),
+    CallFailed: Fault(500, "quickcall initiation failed"),
     NotModified: Fault(304),
     PreconditionFailed: Fault(412),
     NotAcceptable: Fault(406),
@@ -225,8 +231,6 @@ def _details(error: Exception, fault: Fault) -> Json:
         return ValidationFailed(faults_of(error.violations)).data
     if isinstance(error, MediaUnavailable):
         return {"message": str(error) or fault.text}
-    if isinstance(error, QuickcallFailed):
-        return {"error_message": str(error)}
     if isinstance(error, ApiError) and error.data is not None:
         return error.data
     return {"message": fault.text} if fault.text else {}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from api.call import Answer
-from api.errors import InvalidCredentials, ValidationFailed
+from api.errors import CallFailed, InvalidCredentials, ValidationFailed
 from api.number_filter import filter_number
-from api.ports import NoEndpoint, QuickcallOptions
+from api.ports import NoEndpoint, QuickcallFailed, QuickcallOptions
 from api.quickcall_data import callee_id, describe
 from api.quickcall_devices import devices_of, targets
 from api.routing import Access, Route, under_each
@@ -46,7 +46,10 @@ async def _start(call: Call, owner: Document, devices: Sequence[Document]) -> An
         raise NoEndpoint
     rung = [target.device for target in reachable]
     # A GET answers as soon as the devices are being rung; a POST waits for what becomes of it.
-    call_ids = await call.ports.quickcalls.start(owner, rung, options, wait=call.method == "POST")
+    try:
+        call_ids = await call.ports.quickcalls.start(owner, rung, options, wait=call.method == "POST")
+    except QuickcallFailed as error:
+        raise CallFailed(str(error), describe(owner, reachable, options, {})) from None
     data = describe(owner, reachable, options, call_ids)
     for key, value in (
         ("existing_call_id", call.value("target_call_id")),
