@@ -118,7 +118,7 @@ class Directory:
         return domain in self._served
 
     def aors(self, account_id: str, username: str) -> list[Aor]:
-        """Return the AORs that a username has or had in the realms of an account and its devices."""
+        """Return the AORs that a username may have in the realms of an account and its devices."""
         return [Aor.of(username, realm) for owner, realm in self._realms if owner == account_id]
 
     @property

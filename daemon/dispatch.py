@@ -12,6 +12,7 @@ from sip.uas import options_answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from daemon.presence import Presence
     from sip.flow import Flow
     from sip.io.transactions import ServerTransaction
     from sip.message import Request
@@ -38,9 +39,10 @@ class DialogUser(Protocol):
 
 
 class Dispatcher:
-    """Implements `sip.io.endpoint.TransactionUser`. `register` and `dialogs` are given before the first request."""
+    """Implements `sip.io.endpoint.TransactionUser`. Its parts are given before the first request."""
 
     register: Callable[[Request, ServerTransaction], None]
+    presence: Presence
     dialogs: DialogUser
 
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
@@ -67,6 +69,7 @@ class Dispatcher:
         self.dialogs.on_dialog_ack(request, flow)
 
     def on_flow_lost(self, flow: Flow) -> None:
-        """Tell the dialogs."""
+        """Tell who has bindings on the connection, and who has dialogs."""
         log.debug("flow.lost", flow=str(flow))
+        self.presence.flow_lost(flow)
         self.dialogs.on_flow_lost(flow)

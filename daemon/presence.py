@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
 
 import orjson
 import structlog
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from daemon.directory import Directory
     from daemon.store import StoredBindings
+    from sip.flow import Flow
     from sip.uri import Aor
 
 log = structlog.get_logger(__name__)
@@ -28,16 +30,36 @@ now = time.monotonic
 """The clock of every binding; it never jumps."""
 
 
+class Happening(Enum):
+    """What can happen to a binding; the value is the log's event."""
+
+    REGISTERED = "registration.added"
+    REFRESHED = "registration.refreshed"
+    UNREGISTERED = "registration.removed"
+    EXPIRED = "registration.expired"
+    REACHABLE = "registration.reachable"
+    UNREACHABLE = "registration.unreachable"
+
+
+Listener: TypeAlias = "Callable[[Happening, Binding], None]"
+
+
 class Presence:
     """Implements `api.ports.Presence`, and keeps the table for the registrar. Use it from one event loop."""
 
-    def __init__(self, store: StoredBindings, directory: Directory) -> None:
+    def __init__(self, store: StoredBindings, directory: Directory, *, flow_grace: float = 300.0) -> None:
         self.table = LocationTable()
         self._store = store
         self._directory = directory
         self._alarm: asyncio.TimerHandle | None = None
         self._status: dict[str, bytes] = {}
+        self._flow_grace = flow_grace
+        self._listeners: list[Listener] = []
         self._loop = asyncio.get_running_loop()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call the listener for all that happens to bindings from now on."""
+        self._listeners.append(listener)
 
     async def load(self) -> int:
         """Take over what an earlier process left, except what belongs to no device any more; returns how many."""
@@ -49,15 +71,43 @@ class Presence:
         self.table.apply(BindingChanges(put=tuple(kept)))
         if orphans:
             self._store.save(BindingChanges(removed=tuple(orphans)), _log_failure)
+        for binding in kept:
+            self._tell(Happening.REGISTERED, binding)
         self._arm()
         return len(kept)
 
     def change(self, changes: BindingChanges, done: Callable[[Exception | None], None]) -> None:
         """Make the changes seen at once, and call `done` when they are durable, or with why they are not."""
         self.table.apply(changes)
-        self._seen(changes, "registration.removed")
+        self._seen(changes, Happening.UNREGISTERED)
         self._store.save(changes, done)
         self._arm()
+
+    def keep(self, binding: Binding) -> None:
+        """Put a binding that need not outlive the process: what a phone by address proved by its answer."""
+        fresh = not self.table.bindings(binding.aor, now())
+        self.table.apply(BindingChanges(put=(binding,)))
+        if fresh:
+            self._note(Happening.REGISTERED, binding)
+        self._arm()
+
+    def heard(self, binding: Binding, latency: float | None = None) -> None:
+        """Note that a phone sent something, with the seconds that it took to answer us."""
+        if binding.heard(now(), latency):
+            self._note(Happening.REACHABLE, binding)
+
+    def lost(self, binding: Binding) -> None:
+        """Note that a phone cannot be reached."""
+        if binding.lost(now()):
+            self._note(Happening.UNREACHABLE, binding)
+
+    def flow_lost(self, flow: Flow) -> None:
+        """Note that a connection closed: its bindings are unreachable at once, and gone after a grace."""
+        bindings = self.table.connection_bindings(flow)
+        for binding in bindings:
+            self.lost(binding)
+        if bindings:
+            self._loop.call_later(self._flow_grace, self._drop_lost, bindings)
 
     async def close(self) -> None:
         """Stop watching for expiry; what is stored stays for the next process."""
@@ -126,10 +176,15 @@ class Presence:
         self.change(changes, done)
         await stored
 
+    def _drop_lost(self, bindings: Sequence[Binding]) -> None:
+        removed = tuple(each for each in bindings if each in self.table.bindings(each.aor, now()))
+        if removed:
+            self.change(BindingChanges(removed=removed), _log_failure)
+
     def _expire(self) -> None:
         changes = self.table.expire(now())
         if changes:
-            self._seen(changes, "registration.expired")
+            self._seen(changes, Happening.EXPIRED)
             self._store.save(changes, _log_failure)
 
     def _arm(self) -> None:
@@ -148,23 +203,32 @@ class Presence:
         self._expire()
         self._arm()
 
-    def _seen(self, changes: BindingChanges, removal: str) -> None:
+    def _seen(self, changes: BindingChanges, removal: Happening) -> None:
         for binding in changes.removed:
-            self._status.pop(binding.account_id, None)
-            log.info(removal, aor=binding.aor, device_id=binding.device_id, contact=binding.contact)
+            self._note(removal, binding)
         for binding in changes.put:
-            if binding.first_registered != binding.registered_at:
-                continue
-            self._status.pop(binding.account_id, None)
-            log.info(
-                "registration.added",
-                aor=binding.aor,
-                device_id=binding.device_id,
-                contact=binding.contact,
-                source=str(binding.flow),
-                expires=binding.granted,
-                user_agent=binding.user_agent,
-            )
+            if binding.first_registered == binding.registered_at:
+                self._note(Happening.REGISTERED, binding)
+            else:
+                self._tell(Happening.REFRESHED, binding)
+
+    def _note(self, happening: Happening, binding: Binding) -> None:
+        """Log and tell what changes the picture; a refresh does not."""
+        self._status.pop(binding.account_id, None)
+        log.info(
+            happening.value,
+            aor=binding.aor,
+            device_id=binding.device_id,
+            contact=binding.contact,
+            source=str(binding.flow),
+            expires=binding.granted,
+            user_agent=binding.user_agent,
+        )
+        self._tell(happening, binding)
+
+    def _tell(self, happening: Happening, binding: Binding) -> None:
+        for listener in self._listeners:
+            listener(happening, binding)
 
     def _registration(self, binding: Binding) -> Registration:
         device = self._directory.device(binding.account_id, binding.device_id)

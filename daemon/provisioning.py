@@ -37,33 +37,27 @@ class DocumentListener(Protocol):
 class Flusher(Protocol):
     """Whoever can end registrations."""
 
-    async def flush(self, account_id: str, username: str) -> bool:
-        """Send check-sync to the username's contacts and remove its bindings.
+    async def flush_device(self, account_id: str, device_id: str) -> None:
+        """Send check-sync to the device's contacts and remove its bindings.
 
-        The device may be gone, or have another username, by the time of the call. Returns False where nobody has the
-        username.
+        The device may be gone, or have another username, by the time of the call.
         """
         ...
 
 
-def registrations_to_flush(old: Document | None, new: Document | None) -> tuple[str, ...]:
-    """Return the SIP usernames whose registrations a change ends; the first difference decides (contract 5.7)."""
+def ends_registrations(old: Document | None, new: Document | None) -> bool:
+    """Return whether a change ends the registrations of its device (contract 5.7)."""
     if old is None or old.kind is not Kind.DEVICE:
-        return ()
-    before = text_at(old.data, "sip", "username")
-    after = text_at(new.data, "sip", "username") if new is not None else None
-    if new is None or text_at(old.data, "sip", "password") != text_at(new.data, "sip", "password"):
-        ended = [before]
-    elif before != after:
-        ended = [before, after]
-    elif any(old.data.get(key, default) != new.data.get(key, default) for key, default in _ENDING):
-        ended = [after]
-    else:
-        ended = []
-    return tuple(username for username in ended if username)
+        return False
+    if new is None:
+        return True
+    if any(text_at(old.data, "sip", key) != text_at(new.data, "sip", key) for key in _IDENTITY):
+        return True
+    return any(old.data.get(key, default) != new.data.get(key, default) for key, default in _PERMISSION)
 
 
-_ENDING = (("owner_id", None), ("enabled", True))
+_IDENTITY = ("password", "username", "realm")
+_PERMISSION = (("owner_id", None), ("enabled", True))
 
 
 class Provisioning:
@@ -153,8 +147,8 @@ class Provisioning:
         for change in changes:
             self._note_account(change)
             self._announce(change.old, change.new)
-            usernames = registrations_to_flush(change.old, change.new)
-            ended += [(change.subject.account_id, username) for username in usernames]
+            if ends_registrations(change.old, change.new):
+                ended.append((change.subject.account_id, change.subject.id))
         if ended:
             written = changes[0].subject
             self._start_flush((written.account_id, written.id), ended)
@@ -183,11 +177,11 @@ class Provisioning:
     async def _flush(self, ended: Sequence[tuple[str, str]], before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
-        for account_id, username in ended:
+        for account_id, device_id in ended:
             try:
-                await self._flusher.flush(account_id, username)
+                await self._flusher.flush_device(account_id, device_id)
             except PortError as error:
-                _log.warning("registration.flush_failed", account_id=account_id, username=username, reason=str(error))
+                _log.warning("registration.flush_failed", account_id=account_id, device_id=device_id, reason=str(error))
 
     def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
         if self._flushes.get(key) is task:

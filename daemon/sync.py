@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from daemon.presence import now
 from sip.digest import Credentials
 from sip.errors import ParseError, SipError
 from sip.io.client import ask
@@ -59,15 +60,23 @@ class DeviceControl:
         self._deliver(self._presence.bindings(device.account_id, device.id), build)
 
     async def flush(self, account_id: str, username: str) -> bool:
-        """Send check-sync to the username's contacts and remove its bindings, also those of an earlier username.
+        """Send check-sync to the username's contacts and remove its bindings.
 
         Returns False where no device of the account has the username. Raises StoreUnavailable.
         """
-        aors = self._directory.aors(account_id, username)
-        bindings = [binding for aor in aors for binding in self._presence.aor_bindings(aor)]
+        found = [device for aor in self._directory.aors(account_id, username) if (device := self._directory.find(aor))]
+        for device in found:
+            await self.flush_device(account_id, device.device_id)
+        return bool(found)
+
+    async def flush_device(self, account_id: str, device_id: str) -> None:
+        """Send check-sync to the contacts that the device has, or had when it was changed, and remove its bindings.
+
+        Raises StoreUnavailable.
+        """
+        bindings = self._presence.bindings(account_id, device_id)
         self._check_sync(bindings)
         await self._presence.drop(bindings)
-        return bool(bindings) or any(self._directory.find(aor) is not None for aor in aors)
 
     async def close(self) -> None:
         """Give up what phones have not answered yet."""
@@ -97,7 +106,9 @@ class DeviceControl:
         try:
             request = build(self._target(binding), origin)
             facts |= {"event_package": request.one("Event"), "call_id": origin.call_id}
+            asked = now()
             response = await ask(self._endpoint, request, binding.flow, credentials=self._credentials(binding))
+            self._presence.heard(binding, now() - asked)
         except (SipError, ParseError) as failure:
             log.warning("notify.unanswered", reason=str(failure), **facts)
             return

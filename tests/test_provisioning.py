@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.ports import Document, DocumentMissing, Draft, JsonObject, Kind, NotUnique, StoreUnavailable
-from daemon.provisioning import Provisioning, registrations_to_flush
+from daemon.provisioning import Provisioning, ends_registrations
 from daemon.store import Store
 
 if TYPE_CHECKING:
@@ -28,36 +28,38 @@ def sip(username: str | None, password: str | None) -> JsonObject:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "flushed"),
+    ("old", "new", "ended"),
     [
-        pytest.param(None, BEFORE, (), id="created"),
-        pytest.param(BEFORE, BEFORE, (), id="nothing"),
-        pytest.param(BEFORE, {**BEFORE, "name": "new", "caller_id": {}}, (), id="something-else"),
-        pytest.param(BEFORE, sip("bob", "other"), ("bob",), id="password"),
-        pytest.param(BEFORE, sip("bob", None), ("bob",), id="password-removed"),
-        pytest.param(BEFORE, sip("ann", "secret"), ("bob", "ann"), id="username"),
-        pytest.param(BEFORE, sip("ann", "other"), ("bob",), id="password-decides-before-username"),
-        pytest.param(BEFORE, sip(None, "secret"), ("bob",), id="username-removed"),
-        pytest.param(sip(None, "secret"), BEFORE, ("bob",), id="username-added"),
-        pytest.param(BEFORE, {**BEFORE, "owner_id": "u2"}, ("bob",), id="owner"),
-        pytest.param(BEFORE, {"enabled": True, "sip": BEFORE["sip"]}, ("bob",), id="owner-removed"),
-        pytest.param(BEFORE, {**BEFORE, "enabled": False}, ("bob",), id="disabled"),
-        pytest.param({**BEFORE, "enabled": False}, BEFORE, ("bob",), id="enabled"),
-        pytest.param(BEFORE, {"owner_id": "u1", "sip": BEFORE["sip"]}, (), id="enabled-is-the-default"),
-        pytest.param(BEFORE, None, ("bob",), id="deleted"),
-        pytest.param(sip(None, None), None, (), id="deleted-without-username"),
-        pytest.param({"sip": "nonsense"}, {"sip": []}, (), id="sip-of-another-type"),
+        pytest.param(None, BEFORE, False, id="created"),
+        pytest.param(BEFORE, BEFORE, False, id="nothing"),
+        pytest.param(BEFORE, {**BEFORE, "name": "new", "caller_id": {}}, False, id="something-else"),
+        pytest.param(BEFORE, sip("bob", "other"), True, id="password"),
+        pytest.param(BEFORE, sip("bob", None), True, id="password-removed"),
+        pytest.param(BEFORE, sip("ann", "secret"), True, id="username"),
+        pytest.param(BEFORE, sip(None, "secret"), True, id="username-removed"),
+        pytest.param(sip(None, "secret"), BEFORE, True, id="username-added"),
+        pytest.param(BEFORE, {**BEFORE, "owner_id": "u2"}, True, id="owner"),
+        pytest.param(BEFORE, {"enabled": True, "sip": BEFORE["sip"]}, True, id="owner-removed"),
+        pytest.param(BEFORE, {**BEFORE, "enabled": False}, True, id="disabled"),
+        pytest.param({**BEFORE, "enabled": False}, BEFORE, True, id="enabled"),
+        pytest.param(BEFORE, {"owner_id": "u1", "sip": BEFORE["sip"]}, False, id="enabled-is-the-default"),
+        pytest.param(
+            BEFORE, {**BEFORE, "sip": {"username": "bob", "password": "secret", "realm": "own.test"}}, True, id="realm"
+        ),
+        pytest.param(BEFORE, None, True, id="deleted"),
+        pytest.param(sip(None, None), None, True, id="deleted-without-username"),
+        pytest.param({"sip": "nonsense"}, {"sip": []}, False, id="sip-of-another-type"),
     ],
 )
-def test_registrations_to_flush(old: JsonObject | None, new: JsonObject | None, flushed: tuple[str, ...]) -> None:
-    """The first difference of contract 5.7 decides."""
-    assert registrations_to_flush(document(old), document(new)) == flushed
+def test_which_changes_end_registrations(old: JsonObject | None, new: JsonObject | None, ended: bool) -> None:
+    """Contract 5.7."""
+    assert ends_registrations(document(old), document(new)) is ended
 
 
 def test_only_devices_are_flushed() -> None:
     """A user's or an account's change ends no registration by itself."""
     for kind in (Kind.USER, Kind.ACCOUNT):
-        assert registrations_to_flush(document(BEFORE, kind), None) == ()
+        assert ends_registrations(document(BEFORE, kind), None) is False
 
 
 class Log:
@@ -72,12 +74,11 @@ class Log:
     def changed(self, old: Document | None, new: Document | None) -> None:
         self.events.append((old.revision if old else None, new.revision if new else None))
 
-    async def flush(self, account_id: str, username: str) -> bool:
+    async def flush_device(self, account_id: str, device_id: str) -> None:
         await self.go_on.wait()
         if self.fault is not None:
             raise self.fault
-        self.events.append((account_id, username))
-        return True
+        self.events.append((account_id, device_id))
 
 
 @pytest.fixture
@@ -106,18 +107,17 @@ async def test_change_is_told_and_then_flushed_before_it_returns(
 ) -> None:
     """The SIP side knows the new credentials when the phone is asked to register anew."""
     first = await documents.create(draft(account_id))
-    second = await documents.replace(draft(account_id, "ann"), revision=first.revision)
+    second = await documents.replace(draft(account_id, "d1"), revision=first.revision)
     third = await documents.replace(draft(account_id, "ann", name="x"), revision=second.revision)
     await documents.delete(Kind.DEVICE, account_id, "d1", revision=third.revision)
 
     assert log.events == [
         (None, first.revision),
         (first.revision, second.revision),
-        (account_id, "bob"),
-        (account_id, "ann"),
+        (account_id, "d1"),
         (second.revision, third.revision),
         (third.revision, None),
-        (account_id, "ann"),
+        (account_id, "d1"),
     ]
 
 
@@ -150,8 +150,7 @@ async def test_client_that_goes_away_stops_neither_news_nor_flush(
         assert found is not None
         current = found
         done = found.revision != before.revision
-        flushed = [(account_id, username) for username in registrations_to_flush(before, found)]
-        assert log.events == ([(before.revision, found.revision), *flushed] if done else [])
+        assert log.events == ([(before.revision, found.revision), (account_id, "d1")] if done else [])
         outcomes.add(done)
     assert outcomes == {True, False}
 
@@ -170,8 +169,8 @@ async def test_flush_that_fails_does_not_fail_the_change(documents: Provisioning
     with capture_logs() as logs:
         await documents.replace(draft(account_id, enabled=False), revision=first.revision)
 
-    assert [(entry["event"], entry["username"], entry["reason"]) for entry in logs] == [
-        ("registration.flush_failed", "bob", "full")
+    assert [(entry["event"], entry["device_id"], entry["reason"]) for entry in logs] == [
+        ("registration.flush_failed", "d1", "full")
     ]
 
 
@@ -187,7 +186,7 @@ async def test_close_waits_for_the_flush_under_way(documents: Provisioning, acco
     log.go_on.set()
     await asyncio.gather(write, closing)
 
-    assert log.events[-1] == (account_id, "bob")
+    assert log.events[-1] == (account_id, "d1")
 
 
 async def test_load_tells_accounts_before_what_they_hold(store: Store, account_id: str, log: Log) -> None:
