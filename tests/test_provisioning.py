@@ -107,7 +107,7 @@ async def test_change_is_told_and_then_flushed_before_it_returns(
 ) -> None:
     """The SIP side knows the new credentials when the phone is asked to register anew."""
     first = await documents.create(draft(account_id))
-    second = await documents.replace(draft(account_id, "d1"), revision=first.revision)
+    second = await documents.replace(draft(account_id, "ann"), revision=first.revision)
     third = await documents.replace(draft(account_id, "ann", name="x"), revision=second.revision)
     await documents.delete(Kind.DEVICE, account_id, "d1", revision=third.revision)
 
