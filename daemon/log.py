@@ -53,6 +53,8 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=level, handlers=[StructlogHandler()], force=True)
+    # At debug it logs every statement with its values, keys and passwords among them.
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
 
 

@@ -155,3 +155,12 @@ def test_what_is_nested_too_deep_is_masked_whole() -> None:
         value = {"in": value}
 
     assert "'p'" not in repr(mask_secrets(None, "info", {"event": "x.y", "value": value}))
+
+
+def test_the_database_driver_does_not_log_its_statements() -> None:
+    """At debug, aiosqlite would write out every value that is stored: keys and SIP passwords."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(level="debug"), stream)
+    logging.getLogger("aiosqlite").debug("executing INSERT INTO settings VALUES ('nonce-key', 'hunter2')")
+
+    assert stream.getvalue() == ""
