@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import re
+import secrets
 import shutil
 import socket
 from collections import deque
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Sequence
 
+PORTS = range(10_000, 32_000)
+"""Where `free_port` looks."""
 START_LIMIT = 10.0
 """Seconds that baresip may take to open its control port."""
 COMMAND_LIMIT = 5.0
@@ -118,11 +122,17 @@ def baresip_path() -> str | None:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody uses, by UDP or TCP; nor the one after it, which baresip takes for TLS.
+
+    It is below those that Linux gives to outgoing connections, so none of them takes it in the meantime.
+    """
+    while True:
+        port = PORTS.start + 2 * secrets.randbelow(len(PORTS) // 2)
+        kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
+            for number, kind in itertools.product((port, port + 1), kinds):
+                probes.enter_context(socket.socket(type=kind)).bind(("127.0.0.1", number))
+            return port
 
 
 class Baresip:
