@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sipp_phone import Account, free_port
+from sipp_phone import Account
+
+from daemon.demo_phones import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,12 +6,13 @@ scenario needs a pause and no test a guess. Commands and reports end with ESC an
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from daemon.demo_phones import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,17 +76,6 @@ class SipText:
         return int(line.split()[1])
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free for UDP and TCP at this moment."""
-    while True:
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind((host, 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind((host, port))
-                return port
-
-
 class SippPhone:
     """One account on one SIPp process; `transport` is `udp` or `tcp` (one connection for everything).
 
@@ -105,8 +95,8 @@ class SippPhone:
     ) -> None:
         self.account = account
         self.host = host
-        self.port = port or free_port(host)
-        self.media_port = free_port(host)
+        self.port = port or free_port()
+        self.media_port = free_port()
         self.transport = transport
         self._incoming = incoming
         self._registrar = registrar

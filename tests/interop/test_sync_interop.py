@@ -26,7 +26,7 @@ def answers_seen(roost: Roost, device: Device) -> list[int]:
     """Return the final answers to check-syncs of the device that the daemon logged."""
 
     def is_ours(event: dict[str, Any]) -> bool:
-        return event["event"] == "sync.answered" and device.account.username in str(event.get("aor"))
+        return event["event"] == "notify.answered" and device.account.username in str(event.get("aor"))
 
     return [event["status"] for event in roost.log_events() if is_ours(event)]
 
