@@ -71,6 +71,11 @@ class Callflow:
         effects, self._out = self._out, []
         return effects
 
+    @property
+    def legs(self) -> tuple[ev.Leg, ...]:
+        """The legs that are up and in use."""
+        return tuple(self._legs.values())
+
     # Setting up
 
     def _start(self, event: ev.Start) -> None:

@@ -1,0 +1,142 @@
+"""The composition root: builds every part, connects them, and takes them down in order."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from aiohttp import web
+
+from api.app import make_app
+from api.policy import Policy
+from api.ports import Ports
+from daemon.bootstrap import announce, bootstrap
+from daemon.calls import LiveCalls
+from daemon.directory import Directory
+from daemon.dispatch import Dispatcher
+from daemon.lifecycle import Stage, run_stages
+from daemon.presence import Presence
+from daemon.provisioning import Provisioning
+from daemon.qualify import Qualifier
+from daemon.quickcall import Quickcalls
+from daemon.registration import Registration, RegistrationPolicy
+from daemon.store import Store
+from daemon.sync import DeviceControl
+from daemon.targets import Targets
+from sip.digest import Algorithm
+from sip.flow import Address, Transport
+from sip.io.endpoint import Endpoint
+from sip.nonce import NonceSigner
+from sip.registrar import RegistrarPolicy
+from sip.vendors import VendorTable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from config.settings import Settings, SipSettings
+
+log = structlog.get_logger(__name__)
+
+NONCE_LIFETIME: Final = 3600.0  # seconds: a phone that refreshes hourly needs no second round trip
+NONCE_KEY: Final = "nonce-key"
+STOP_LIMIT: Final = 5.0  # seconds that each stage of a stop may take
+
+
+class Roost:
+    """The daemon. Make it, `start` it and `stop` it within one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stages: list[Stage] = []
+        self._directory = Directory()
+        self._vendors = VendorTable.shipped()
+        self._presence: Presence | None = None
+        self._calls: LiveCalls | None = None
+
+    async def start(self) -> None:
+        """Open the store, load what phones were told, and listen. Raises OSError where an address cannot be bound."""
+        settings = self._settings
+        store = await Store.open(Path(settings.store.path), token_ttl=settings.api.token_ttl)
+        self._undo("store", store.close)
+        created = await bootstrap(store, settings)
+        dispatcher = Dispatcher()
+        endpoint = Endpoint(dispatcher)
+        self._undo("sip", endpoint.close)
+        presence = self._presence = Presence(store.bindings, self._directory, flow_grace=settings.sip.flow_grace)
+        self._undo("presence", presence.close)
+        control = DeviceControl(endpoint, presence, self._directory, self._vendors)
+        self._undo("control", control.close)
+        qualifier = Qualifier(endpoint, presence, self._directory, self._vendors, settings.sip.qualify_interval)
+        self._undo("qualify", qualifier.close)
+        presence.subscribe(qualifier.happened)
+        documents = Provisioning(store.documents, listeners=[self._directory, qualifier], flusher=control)
+        self._undo("flushes", documents.close)
+        calls = self._calls = LiveCalls(endpoint)
+        self._undo("calls", calls.close)
+        targets = Targets(endpoint, presence, self._directory, self._vendors, documents, settings.quickcall)
+        registration = Registration(
+            endpoint,
+            self._directory,
+            presence,
+            _registration_policy(settings.sip),
+            vendors=self._vendors,
+            signer=NonceSigner(await store.values.get_or_create(NONCE_KEY, _new_key), NONCE_LIFETIME),
+            wall=time.time,
+        )
+        dispatcher.register, dispatcher.dialogs, dispatcher.presence = registration.on_register, calls, presence
+        await documents.load()
+        log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))
+        await self._listen(endpoint)
+        url = await self._serve_api(
+            Ports(documents, store.tokens, presence, control, Quickcalls(calls, endpoint, targets))
+        )
+        if created is not None:
+            announce(created, url)
+
+    async def stop(self) -> None:
+        """Take everything down, in the reverse order of its start: the API first, the store last."""
+        await run_stages(reversed(self._stages))
+
+    def _undo(self, name: str, close: Callable[[], Awaitable[None]]) -> None:
+        self._stages.append(Stage(name, STOP_LIMIT, close))
+
+    def status(self) -> str:
+        """Return one line: phones, calls, version."""
+        phones = self._presence.count(None) if self._presence else 0
+        calls = len(self._calls) if self._calls else 0
+        return f"{phones} contacts, {calls} calls, version {version('roost')}"
+
+    async def _listen(self, endpoint: Endpoint) -> None:
+        for listener in self._settings.sip.listen:
+            transport = Transport[listener.transport.name]
+            bound = await endpoint.listen(transport, Address(listener.host, listener.port))
+            log.info("sip.listening", transport=transport.value, address=str(bound))
+
+    async def _serve_api(self, ports: Ports) -> str:
+        listen = self._settings.api.listen
+        runner = web.AppRunner(make_app(ports, Policy(version=version("roost"))), access_log=None, handle_signals=False)
+        await runner.setup()
+        self._undo("api", runner.cleanup)
+        site = web.TCPSite(runner, listen.host, listen.port, shutdown_timeout=STOP_LIMIT / 2)
+        await site.start()
+        bound = Address(*runner.addresses[0][:2])
+        log.info("api.listening", address=str(bound))
+        return f"http://{bound}"
+
+
+def _registration_policy(sip: SipSettings) -> RegistrationPolicy:
+    return RegistrationPolicy(
+        RegistrarPolicy(sip.min_expires, sip.max_expires, sip.max_contacts, sip.expires_jitter),
+        default_realm=sip.default_realm,
+        algorithm=Algorithm.named(sip.digest) or Algorithm.MD5,
+        drop_strangers=sip.drop_strangers,
+        wait_for_commit=sip.durability == "commit",
+    )
+
+
+def _new_key() -> bytes:
+    return secrets.token_bytes(32)

@@ -1,0 +1,370 @@
+"""One live call: runs what its state machine asks for, and tells the machine what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import structlog
+
+from daemon.invitation import Invitation, Target
+from sip import callevents as ev
+from sip.callflow import Callflow
+from sip.errors import ParseError, TransportFailed
+from sip.invite import ALLOW
+from sip.message import Response
+from sip.outcome import Ending, Outcome, Side, refused, told_cause, unheard, unreachable
+from sip.sdp import CONTENT_TYPE
+from sip.uas import options_answer
+from sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from daemon.leg import LiveLeg, SipUser
+    from sip.calllimits import CallLimits
+    from sip.dialog import DialogId
+    from sip.io.transactions import ServerTransaction
+    from sip.mediaplan import MediaPlan
+    from sip.message import Request
+
+log = structlog.get_logger(__name__)
+
+MAX_OPEN: Final = 16  # requests of the phones that wait for the other leg's answer
+RELAYED: Final = ("Content-Type", "Content-Disposition", "Info-Package")
+
+_EVENTS: Final = {
+    ev.Stage.RINGING: "quickcall.ringing",
+    ev.Stage.ANSWERED: "quickcall.answered",
+    ev.Stage.CONNECTED: "quickcall.connected",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What call is wanted."""
+
+    targets: Sequence[Target]
+    """Where the device is to be rung, all at once."""
+    media: MediaPlan
+    limits: CallLimits
+    find_number: Callable[[], Awaitable[Sequence[Target] | Ending]]
+    """Looks the number up, once the device has answered."""
+    facts: Mapping[str, object]
+    """What every log line of the call says."""
+
+
+class Call:
+    """A call. Make it, `begin` it; it ends by itself, and then calls `on_over` once."""
+
+    def __init__(
+        self,
+        sip: SipUser,
+        order: Order,
+        dialogs: dict[DialogId, tuple[Call, ev.Leg]],
+        chance: Callable[[], float],
+        on_over: Callable[[Call], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.device_answered: asyncio.Future[Ending | None] = self._loop.create_future()
+        """Done with None when the device answers, or with the end where it does not."""
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        self._sip = sip
+        self._order = order
+        self._dialogs = dialogs
+        self._on_over = on_over
+        self._flow = Callflow(order.media, order.limits, chance)
+        self._log = log.bind(**order.facts)
+        self._targets: dict[Side, Sequence[Target]] = {Side.A: order.targets}
+        self._invitations: dict[ev.Branch, Invitation] = {}
+        self._legs: dict[ev.Leg, LiveLeg] = {}
+        self._open: dict[int, tuple[ev.Leg, Request, ServerTransaction]] = {}
+        self._keys = 0
+        self._inbox: deque[ev.Input] = deque()
+        self._running = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._probe: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shown: dict[Side, Target] = {}
+        self._began = self._connected = self._loop.time()
+
+    def begin(self) -> None:
+        """Ring the device."""
+        self._log.info("quickcall.started", branches=len(self._order.targets))
+        self._feed(ev.Start(len(self._order.targets)))
+
+    def stop(self, ending: Ending) -> None:
+        """End the call, whatever it is doing."""
+        self._feed(ev.Stop(ending))
+
+    def abandon(self) -> None:
+        """Give up waiting for the answers to what `stop` sent."""
+        self._feed(ev.TimedOut())
+
+    # What the branches tell
+
+    def rang(self, branch: ev.Branch, target: Target) -> None:
+        """Learn that a 1xx other than 100 came."""
+        self._shown[branch.side] = target
+        self._feed(ev.Ringing(branch))
+
+    def answered(self, branch: ev.Branch, tag: str, leg: LiveLeg, response: Response) -> None:
+        """Learn of the first 2xx of a dialog."""
+        key = ev.Leg(branch, tag)
+        target = self._invitations[branch].target
+        self._legs[key] = leg
+        if self._flow.state is not ev.State.ENDED:
+            self._shown[branch.side] = target
+            self._dialogs[leg.dialog.id] = self, key
+        event = ev.Answered(key, response.body)
+        if target.by_uri:
+            self._own(self._find_way(leg, event))
+        else:
+            self._feed(event)
+
+    def failed(self, branch: ev.Branch, ending: Ending) -> None:
+        """Learn that a branch ended without a 2xx."""
+        self._feed(ev.Failed(branch, ending))
+
+    # What the phones ask within their dialogs
+
+    def on_request(self, key: ev.Leg, request: Request, transaction: ServerTransaction) -> None:
+        """Take a request within a leg."""
+        try:
+            status = self._legs[key].dialog.accept(request)
+        except ParseError as fault:
+            status = fault.status
+        if status is None and len(self._open) >= MAX_OPEN and request.method != "BYE":
+            status = 500
+        if status is not None:
+            transaction.respond(_answer(request, status))
+        elif request.method == "BYE":
+            transaction.respond(Response.to_request(request, 200))
+            self._feed(ev.HungUp(key, told_cause(request)))
+        elif request.method in ("INVITE", "UPDATE", "INFO"):
+            self._pass_on(key, request, transaction)
+        elif request.method == "OPTIONS":
+            transaction.respond(options_answer(request))
+        else:
+            transaction.respond(Response.to_request(request, 489 if request.method == "NOTIFY" else 405))
+
+    def on_ack(self, key: ev.Leg, request: Request) -> None:
+        """Take the ACK of our 2xx."""
+        leg = self._legs[key]
+        if leg.accepted is not None:
+            leg.accepted.acknowledged()
+            leg.accepted = None
+            self._feed(ev.Acked(key, request.body or None))
+
+    def _pass_on(self, leg: ev.Leg, request: Request, transaction: ServerTransaction) -> None:
+        self._keys += 1
+        key = self._keys
+        self._open[key] = leg, request, transaction
+        if request.method == "INFO":
+            self._feed(ev.Said(leg, key))
+            return
+        if request.method == "INVITE":
+            transaction.respond(Response.to_request(request, 100))
+            transaction.on_cancel = lambda: self._feed(ev.Withdrawn(leg))
+            transaction.on_failure = lambda _failure: self._lose(leg, 408)
+        self._feed(ev.Offered(leg, key, request.method, request.body or None))
+
+    def _lose(self, leg: ev.Leg, status: int) -> None:
+        self._feed(ev.Lost(leg, Ending(Outcome.LOST, leg.branch.side, status, 41)))
+
+    # Running the machine
+
+    def _feed(self, event: ev.Input) -> None:
+        """Let the machine handle an input after those that came before it."""
+        self._inbox.append(event)
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._inbox:
+                for effect in self._flow.handle(self._inbox.popleft()):
+                    self._RUN[type(effect)](self, effect)
+        finally:
+            self._running = False
+
+    def _invite(self, effect: ev.Invite) -> None:
+        target = self._targets[effect.branch.side][effect.branch.number]
+        invitation = Invitation(self._sip, self, effect.branch, target)
+        self._invitations[effect.branch] = invitation
+        invitation.send(effect.body)
+
+    def _route(self, _effect: ev.Route) -> None:
+        self._own(self._find_number())
+
+    async def _find_number(self) -> None:
+        found = await self._order.find_number()
+        if isinstance(found, Ending):
+            self._feed(ev.Unroutable(found))
+        else:
+            self._targets[Side.B] = found
+            self._feed(ev.Routed(len(found)))
+
+    async def _find_way(self, leg: LiveLeg, event: ev.Answered) -> None:
+        """Follow the dialog's own URIs where they lead elsewhere than the INVITE went (RFC 3261 12.2.1.1)."""
+        remote = leg.find_flow().remote
+        try:
+            uri = SipUri.parse(leg.dialog.next_hop)
+            if (uri.host, uri.port or 5060) != remote:
+                flow = await self._sip.flow_to(uri)
+                leg.find_flow = lambda: flow
+        except (ParseError, TransportFailed) as failure:
+            self._log.warning("quickcall.way_unknown", reason=str(failure))
+        self._feed(event)
+
+    def _cancel(self, effect: ev.Cancel) -> None:
+        self._invitations[effect.branch].cancel(effect.reason)
+
+    def _ack(self, effect: ev.Ack) -> None:
+        self._legs[effect.leg].acknowledge(effect.body)
+
+    def _bye(self, effect: ev.Bye) -> None:
+        done = ev.ByeDone(effect.leg)
+        self._legs[effect.leg].send("BYE", lambda _status, _response: self._feed(done), {"Reason": effect.reason})
+
+    def _reoffer(self, effect: ev.Reoffer) -> None:
+        leg, method = effect.leg, effect.method
+
+        def on_final(status: int, response: Response | None) -> None:
+            if response is not None and response.success:
+                self._feed(ev.Reanswered(leg, method, response.body or None))
+            else:
+                self._feed(ev.Refused(leg, _refusal(leg.branch.side, status, response)))
+
+        headers = {"Allow": ALLOW} | ({"Content-Type": CONTENT_TYPE} if effect.body else {})
+        self._legs[leg].send(method, on_final, headers, effect.body or b"")
+
+    def _cancel_reoffer(self, effect: ev.CancelReoffer) -> None:
+        self._legs[effect.leg].cancel_offer()
+
+    def _respond(self, effect: ev.Respond) -> None:
+        key, request, transaction = self._open.pop(effect.key)
+        if transaction.request is None:
+            return  # cancelled: the transaction layer has answered 487
+        response = _answer(request, effect.status)
+        if response.success and request.method in ("INVITE", "UPDATE"):
+            leg = self._legs[key]
+            response.set("Contact", leg.dialog.contact)
+            response.set("Allow", ALLOW)
+            if effect.body:
+                response.set("Content-Type", CONTENT_TYPE)
+                response.body = effect.body
+            if request.method == "INVITE":
+                leg.accepted = transaction
+        transaction.respond(response)
+
+    def _relay(self, effect: ev.Relay) -> None:
+        _, request, _ = self._open[effect.key]
+        headers = {name: value for name in RELAYED if (value := request.first(name)) is not None}
+        done = effect.key
+
+        def on_final(status: int, _response: Response | None) -> None:
+            if done in self._open:
+                self._respond(ev.Respond(done, status))
+
+        self._legs[effect.leg].send(request.method, on_final, headers, request.body)
+
+    def _wait(self, effect: ev.Wait) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = (
+            None if effect.seconds is None else self._loop.call_later(effect.seconds, self._feed, ev.TimedOut())
+        )
+
+    # Telling
+
+    def _report(self, effect: ev.Report) -> None:
+        if effect.stage is ev.Stage.ENDED:
+            self._end(effect.ending or Ending(Outcome.FAILED, None, 500, 41))
+            return
+        facts: dict[str, object] = {}
+        if effect.side is not None:
+            target = self._shown[effect.side]
+            facts = {"side": effect.side.value, "leg": target.invitee.call_id, "leg_device": target.device_id}
+        self._log.info(_EVENTS[effect.stage], **facts)
+        if effect.stage is ev.Stage.CONNECTED:
+            self._connected = self._loop.time()
+            self._probe = self._loop.call_later(self._order.limits.probe, self._probe_legs)
+        elif effect.stage is ev.Stage.ANSWERED and not self.device_answered.done():
+            self.device_answered.set_result(None)
+
+    def _probe_legs(self) -> None:
+        """Ask both phones whether they are still there (RFC 3261 11 within a dialog)."""
+        if self._flow.state is not ev.State.CONNECTED:
+            return
+        self._probe = self._loop.call_later(self._order.limits.probe, self._probe_legs)
+        for key in self._flow.legs:
+            self._legs[key].send("OPTIONS", partial(self._probed, key))
+
+    def _probed(self, leg: ev.Leg, status: int, _response: Response | None) -> None:
+        # RFC 3261 12.2.1.2: a 481 or a 408 means that the dialog is over; any other answer that there is somebody.
+        if status in (408, 481):
+            self._lose(leg, status)
+
+    def _end(self, ending: Ending) -> None:
+        for handle in (self._timer, self._probe):
+            if handle is not None:
+                handle.cancel()
+        for leg in self._legs.values():
+            self._dialogs.pop(leg.dialog.id, None)
+        for task in self._tasks:
+            task.cancel()
+        now = self._loop.time()
+        talked = round(now - self._connected, 3) if self._connected > self._began else 0.0
+        self._log.info("quickcall.ended", **describe(ending), lasted=round(now - self._began, 3), talked=talked)
+        if not self.device_answered.done():
+            self.device_answered.set_result(ending)
+        if not self.over.done():
+            self.over.set_result(None)
+        self._on_over(self)
+
+    def _own(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._log.error("quickcall.failed", exc_info=fault)
+            self.stop(Ending(Outcome.FAILED, None, 500, 41))
+
+    _RUN: ClassVar[Mapping[type[ev.Effect], Callable[..., None]]] = {
+        ev.Invite: _invite,
+        ev.Route: _route,
+        ev.Cancel: _cancel,
+        ev.Ack: _ack,
+        ev.Bye: _bye,
+        ev.Reoffer: _reoffer,
+        ev.CancelReoffer: _cancel_reoffer,
+        ev.Respond: _respond,
+        ev.Relay: _relay,
+        ev.Wait: _wait,
+        ev.Report: _report,
+    }
+
+
+def describe(ending: Ending) -> dict[str, object]:
+    """Return an end as the facts of a log line."""
+    side = ending.side.value if ending.side else "us"
+    return {"outcome": ending.outcome.value, "side": side, "status": ending.status, "cause": ending.cause}
+
+
+def _refusal(side: Side, status: int, response: Response | None) -> Ending:
+    if response is None:
+        return unheard(side) if status == 408 else unreachable(side)
+    return refused(side, status, told_cause(response))
+
+
+def _answer(request: Request, status: int) -> Response:
+    response = Response.to_request(request, status)
+    if status == 500:
+        response.add("Retry-After", "2")  # RFC 3261 14.2: between 0 and 10 seconds
+    return response

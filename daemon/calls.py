@@ -1,0 +1,90 @@
+"""All calls that are up: which dialog is whose, how many there may be, and their end when the daemon stops."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from daemon.call import Call
+from sip.dialog import DialogId
+from sip.outcome import Ending, Outcome
+
+if TYPE_CHECKING:
+    from daemon.call import Order
+    from daemon.leg import SipUser
+    from sip import callevents as ev
+    from sip.flow import Flow
+    from sip.io.transactions import ServerTransaction
+    from sip.message import Request
+
+log = structlog.get_logger(__name__)
+
+MAX_CALLS: Final = 1000  # each keeps two dialogs and some ten transactions
+CLOSE_LIMIT: Final = 4.0  # seconds that phones have to answer the last BYE or CANCEL; within a stage of the stop
+SHUTDOWN: Final = Ending(Outcome.SHUTDOWN, None, 503, 41)
+
+
+class LiveCalls:
+    """Implements `daemon.dispatch.DialogUser`."""
+
+    def __init__(self, sip: SipUser) -> None:
+        self._sip = sip
+        self._calls: set[Call] = set()
+        self._dialogs: dict[DialogId, tuple[Call, ev.Leg]] = {}
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @property
+    def full(self) -> bool:
+        """Whether no call can be begun: there are too many, or the daemon stops."""
+        return self._closing or len(self._calls) >= MAX_CALLS
+
+    @property
+    def dialogs(self) -> int:
+        """How many dialogs are up."""
+        return len(self._dialogs)
+
+    def begin(self, order: Order) -> Call:
+        """Ring the device of an order."""
+        call = Call(self._sip, order, self._dialogs, random.random, self._calls.discard)
+        self._calls.add(call)
+        call.begin()
+        return call
+
+    def on_dialog_request(self, request: Request, transaction: ServerTransaction) -> bool:
+        """Take a request with a To tag; False where its dialog is unknown."""
+        found = self._dialogs.get(DialogId.of_request(request))
+        if found is None:
+            return False
+        call, leg = found
+        call.on_request(leg, request, transaction)
+        return True
+
+    def on_dialog_ack(self, request: Request, flow: Flow) -> None:
+        """Take the ACK of a 2xx; that of an unknown dialog is dropped."""
+        found = self._dialogs.get(DialogId.of_request(request))
+        if found is None:
+            log.debug("ack.unknown", flow=str(flow))
+            return
+        call, leg = found
+        call.on_ack(leg, request)
+
+    def on_flow_lost(self, flow: Flow) -> None:
+        """Leave the calls as they are: the phone may come back, and their probes will find out."""
+
+    async def close(self) -> None:
+        """End every call: CANCEL what rings, BYE what talks, and wait for the answers within a limit."""
+        self._closing = True
+        calls = list(self._calls)
+        for call in calls:
+            call.stop(SHUTDOWN)
+        ends = [call.over for call in calls if not call.over.done()]
+        if ends:
+            await asyncio.wait(ends, timeout=CLOSE_LIMIT)
+        for call in list(self._calls):
+            call.abandon()
