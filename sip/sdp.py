@@ -244,12 +244,14 @@ def _place(description: SessionDescription, media: Media) -> tuple[object, ...]:
 
 
 def _own_lines(origin: Origin) -> tuple[Line, ...]:
-    family = "IP6" if ":" in origin.address else "IP4"
+    # RFC 3725 4.4: a black hole. RFC 3264 8.4 has everybody take 0.0.0.0; baresip 1.0 stays deaf for the whole call
+    # where a held offer names an address instead.
+    nowhere = "IN IP6 ::" if ":" in origin.address else "IN IP4 0.0.0.0"
     return (
         Line("v", "0"),
         Line("o", str(origin)),
         Line("s", "-"),
-        Line("c", f"IN {family} {origin.address}"),
+        Line("c", nowhere),
         Line("t", "0 0"),
     )
 

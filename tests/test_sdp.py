@@ -141,7 +141,7 @@ def test_a_held_offer_names_the_codecs_in_order_and_is_inactive() -> None:
     offer = held_offer(["G722", "PCMU", "CELT@64000h", "pcmu"], OURS)
 
     expected = (
-        "v=0|o=- 77 1 IN IP4 192.0.2.1|s=-|c=IN IP4 192.0.2.1|t=0 0|m=audio 9 RTP/AVP 9 0 101|a=rtpmap:9 G722/8000|"
+        "v=0|o=- 77 1 IN IP4 192.0.2.1|s=-|c=IN IP4 0.0.0.0|t=0 0|m=audio 9 RTP/AVP 9 0 101|a=rtpmap:9 G722/8000|"
         "a=rtpmap:0 PCMU/8000|a=rtpmap:101 telephone-event/8000|a=fmtp:101 0-16|a=inactive|"
     )
     assert expected.replace("|", "\r\n").encode() == offer.encode()
@@ -167,13 +167,16 @@ def test_a_held_answer_holds_the_audio_and_refuses_the_rest() -> None:
 
     assert [("audio", 9), ("video", 0)] == [(media.kind, media.port) for media in answer.media]
     assert Direction.INACTIVE is answer.direction(answer.media[0])
-    assert "192.0.2.1" == answer.address(answer.media[0])
+    assert "0.0.0.0" == answer.address(answer.media[0])
     assert b"10.14.11.146" not in answer.encode()
 
 
 def test_an_ipv6_origin_says_so() -> None:
     """The address type goes with the address."""
-    assert "- 1 2 IN IP6 2001:db8::1" == str(Origin(1, 2, "2001:db8::1"))
+    origin = Origin(1, 2, "2001:db8::1")
+
+    assert "- 1 2 IN IP6 2001:db8::1" == str(origin)
+    assert b"\r\nc=IN IP6 ::\r\n" in held_offer(["PCMU"], origin).encode()
 
 
 def test_selected_codecs_come_in_their_order_with_dtmf() -> None:
