@@ -236,7 +236,8 @@ def _refuse(call: Call, error: Exception) -> web.Response:
         log.error("api.failed", request_id=call.request_id, method=call.method, path=call.path, exc_info=error)
         refusal = Refusal(500, "unspecified_fault", {"message": "unspecified fault"})
     elif refusal.status >= 500:  # the server's faults
-        log.warning("api.refused", request_id=call.request_id, reason=str(error), status=refusal.status)
+        reason = str(error)
+        log.warning("api.refused", request_id=call.request_id, path=call.path, reason=reason, status=refusal.status)
     headers = {**_fixed_headers(call), **cors_headers(call.routes, call.method), **refusal.headers}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(call.routes)
