@@ -23,15 +23,17 @@ class StreamFramer:
     """Cuts a stream into messages; feed it what arrives, in pieces of any size.
 
     `feed` returns the whole messages so far, each as bytes, and an empty `b""` for each keepalive ping to answer.
-    After a ParseError the stream cannot be trusted any more and its connection must be closed.
+    After a ParseError the stream cannot be trusted any more and its connection must be closed. Messages before the
+    fault are returned first; the next call, also one with nothing, then raises.
     """
 
-    __slots__ = ("_buffer", "_need", "_scanned")
+    __slots__ = ("_buffer", "_fault", "_need", "_scanned")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._need = 0
         self._scanned = 0
+        self._fault: ParseError | None = None
 
     @property
     def waiting(self) -> bool:
@@ -40,10 +42,17 @@ class StreamFramer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take more of the stream. Raises ParseError where a message has no readable length or is too large."""
+        if self._fault is not None:
+            raise self._fault
         self._buffer += data
         messages: list[bytes] = []
-        while (message := self._next()) is not None:
-            messages.append(message)
+        try:
+            while (message := self._next()) is not None:
+                messages.append(message)
+        except ParseError as fault:
+            if not messages:
+                raise
+            self._fault = fault
         return messages
 
     def _next(self) -> bytes | None:

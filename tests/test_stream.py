@@ -99,6 +99,16 @@ def test_stream_that_cannot_be_followed_is_given_up(stream: bytes, status: int) 
     assert _cut(*(stream[offset : offset + 7] for offset in range(0, len(stream), 7)))[-1] is None
 
 
+def test_messages_before_a_fault_are_not_lost() -> None:
+    """However the stream is cut into segments, what was good comes out, and then the fault."""
+    framer = StreamFramer()
+
+    assert [PLAIN, b""] == framer.feed(PLAIN + b"\r\n\r\n" + message(length="-1") + PLAIN)
+    for _ in range(2):
+        with pytest.raises(ParseError):
+            framer.feed(b"")
+
+
 def test_longest_message_passes_in_any_pieces() -> None:
     """Up to the limits, and no further."""
     head = b"OPTIONS sip:h SIP/2.0\r\nSubject: "
@@ -148,7 +158,7 @@ def _cut(*pieces: bytes) -> list[bytes | None]:
     framer = StreamFramer()
     messages: list[bytes | None] = []
     try:
-        for piece in pieces:
+        for piece in (*pieces, b""):
             messages += framer.feed(piece)
     except ParseError:
         messages.append(None)
