@@ -70,7 +70,7 @@ class Presence:
             (kept if device is not None and device.device_id == binding.device_id else orphans).append(binding)
         self.table.apply(BindingChanges(put=tuple(kept)))
         if orphans:
-            self._store.save(BindingChanges(removed=tuple(orphans)), _log_failure)
+            self._store.save(BindingChanges(removed=tuple(orphans)), log_failure)
         for binding in kept:
             self._tell(Happening.REGISTERED, binding)
         self._arm()
@@ -179,13 +179,13 @@ class Presence:
     def _drop_lost(self, bindings: Sequence[Binding]) -> None:
         removed = tuple(each for each in bindings if each in self.table.bindings(each.aor, now()))
         if removed:
-            self.change(BindingChanges(removed=removed), _log_failure)
+            self.change(BindingChanges(removed=removed), log_failure)
 
     def _expire(self) -> None:
         changes = self.table.expire(now())
         if changes:
             self._seen(changes, Happening.EXPIRED)
-            self._store.save(changes, _log_failure)
+            self._store.save(changes, log_failure)
 
     def _arm(self) -> None:
         """Wake when the next binding may be over."""
@@ -255,6 +255,7 @@ class Presence:
         )
 
 
-def _log_failure(failure: Exception | None) -> None:
+def log_failure(failure: Exception | None) -> None:
+    """Note that a change of bindings could not be stored, where nobody waits to be told."""
     if failure is not None:
         log.warning("registration.not_stored", reason=str(failure))

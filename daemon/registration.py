@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from daemon.directory import Standing
-from daemon.presence import now
+from daemon.presence import log_failure, now
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
 from sip.message import Response
@@ -48,6 +48,8 @@ class RegistrationPolicy:
     algorithm: Algorithm = Algorithm.MD5
     drop_strangers: bool = True
     """Whether scanners, and requests for foreign domains, go unanswered."""
+    wait_for_commit: bool = True
+    """Whether a registration is answered only once it is stored."""
 
 
 class Registration:
@@ -182,6 +184,11 @@ class Registration:
         result = process_register(request, bindings, self._policy.registrar, who, moment)
         if not result.changes:
             self._answer(transaction, result.response)
+            return
+
+        if not self._policy.wait_for_commit:
+            self._answer(transaction, result.response)
+            self._presence.change(result.changes, log_failure)
             return
 
         def stored(failure: Exception | None) -> None:

@@ -35,8 +35,9 @@ GOOD = Credentials("bob", "correct-horse")
 class Server:
     """The registrar over one UDP socket and a database of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wait_for_commit: bool = True) -> None:
         self.path = path
+        self.wait_for_commit = wait_for_commit
         self.wall = time.time
 
     async def start(self) -> None:
@@ -57,7 +58,9 @@ class Server:
             self.endpoint,
             self.directory,
             self.presence,
-            RegistrationPolicy(RegistrarPolicy(min_expires=1), drop_strangers=False),
+            RegistrationPolicy(
+                RegistrarPolicy(min_expires=1), drop_strangers=False, wait_for_commit=self.wait_for_commit
+            ),
             vendors=VendorTable.shipped(),
             signer=NonceSigner(b"k" * 32, 60.0),
             wall=lambda: self.wall(),
@@ -246,6 +249,20 @@ async def test_a_store_that_fails_gets_503(server: Server, phone: Phone) -> None
 
     assert response.status == 503
     assert response.first("Retry-After")
+
+
+async def test_relaxed_durability_answers_without_waiting_for_the_store(server: Server) -> None:
+    """`sip.durability = "relaxed"`: the table knows the phone, whatever becomes of the write."""
+    relaxed = Server(server.path, wait_for_commit=False)
+    await relaxed.start()
+    await relaxed.store.close()
+    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=relaxed.address)
+    response = await phone.register()
+    transport.close()
+    await relaxed.stop()
+
+    assert response.status == 200
+    assert len(relaxed.presence.table) == 1
 
 
 async def test_a_few_wrong_passwords_in_a_row_are_403(phone: Phone) -> None:
