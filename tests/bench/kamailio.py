@@ -1,0 +1,163 @@
+"""Kamailio as the peer, in the ways that people run it."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phones import REALM
+from processes import ServerProcess, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
+WRITE_BACK = 3
+"""Seconds between the writes of db_mode 2; the default is 60."""
+
+CONFIG = """#!KAMAILIO
+children=1
+log_stderror=yes
+debug=1
+auto_aliases=no
+listen=udp:127.0.0.1:{port}
+listen=tcp:127.0.0.1:{port}
+tcp_children=1
+tcp_accept_no_cl=yes
+tcp_max_connections=40000
+dns=no
+rev_dns=no
+loadmodule "jsonrpcs.so"
+loadmodule "kex.so"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "maxfwd.so"
+loadmodule "sanity.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+loadmodule "auth.so"
+loadmodule "xhttp.so"
+modparam("jsonrpcs", "transport", 1)
+modparam("registrar", "max_expires", 3600)
+modparam("auth", "nonce_expire", 3600)
+modparam("usrloc", "db_mode", {db_mode})
+{modules}
+event_route[xhttp:request] {{
+    jsonrpc_dispatch();
+}}
+request_route {{
+    {checks}
+    force_rport();
+    if (!is_method("REGISTER")) {{
+        sl_send_reply("405", "Method Not Allowed");
+        exit;
+    }}
+    if (!{auth}) {{
+        auth_challenge("$fd", "1");
+        exit;
+    }}
+    save("location");
+}}
+"""
+
+MEMORY_PASSWORDS = """
+loadmodule "db_sqlite.so"
+loadmodule "htable.so"
+modparam("htable", "db_url", "{url}")
+modparam("htable", "htable", "pw=>size=16;dbtable=htable;")
+modparam("usrloc", "hash_size", 16)
+"""
+SQLITE_PASSWORDS = """
+loadmodule "db_sqlite.so"
+loadmodule "auth_db.so"
+modparam("auth_db", "db_url", "{url}")
+modparam("auth_db", "calculate_ha1", 0)
+modparam("auth_db", "password_column", "ha1")
+modparam("auth_db", "load_credentials", "")
+modparam("usrloc", "db_url", "{url}")
+modparam("usrloc", "timer_interval", {write_back})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """A way to run Kamailio."""
+
+    name: str
+    allocator: str
+    db_mode: int
+    passwords_in_memory: bool
+
+    @property
+    def settle(self) -> float:
+        """Seconds after the last answer until its work is done."""
+        return WRITE_BACK + 1.0 if self.db_mode == 2 else 0.0
+
+
+TUNED = Flavour("Kamailio, tuned: fm, passwords and contacts in memory", "fm", 0, passwords_in_memory=True)
+TUNED_QM = Flavour("Kamailio, the same with qm, Debian's allocator", "qm", 0, passwords_in_memory=True)
+INSTALLED = Flavour("Kamailio, qm, passwords in SQLite", "qm", 0, passwords_in_memory=False)
+WRITE_THROUGH = Flavour("Kamailio, qm, passwords in SQLite, db_mode 1", "qm", 1, passwords_in_memory=False)
+WRITTEN_BACK = Flavour("Kamailio, qm, passwords in SQLite, db_mode 2", "qm", 2, passwords_in_memory=False)
+
+
+class Kamailio(ServerProcess):
+    """One Kamailio with one UDP worker."""
+
+    def __init__(self, directory: Path, flavour: Flavour, devices: int) -> None:
+        directory.mkdir()
+        self.flavour = flavour
+        self.name = flavour.name
+        self.settle = flavour.settle
+        self.port = free_port()
+        database = directory / "kamailio.db"
+        _make_database(database, devices)
+        config = directory / "kamailio.cfg"
+        config.write_text(_config(flavour, self.port, f"sqlite:///{database}"))
+        allocator = ("-x", flavour.allocator, "-X", flavour.allocator)
+        memory = ("-m", "1024", "-M", "64")
+        super().__init__(
+            ["kamailio", "-DD", "-E", "-f", str(config), "-Y", str(directory), *memory, *allocator], directory
+        )
+        self.wait_until(self._listens)
+
+    def _listens(self) -> bool:
+        ports = {line.split()[1].rpartition(":")[2] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]}
+        return f"{self.port:04X}" in ports
+
+
+def _config(flavour: Flavour, port: int, url: str) -> str:
+    if flavour.passwords_in_memory:
+        modules, auth, checks = MEMORY_PASSWORDS, 'pv_auth_check("$fd", "$sht(pw=>$au)", "1", "1")', ""
+    else:
+        modules, auth = SQLITE_PASSWORDS, 'auth_check("$fd", "subscriber", "1")'
+        # As the configuration that is installed with it does.
+        checks = 'if (!mf_process_maxfwd_header("10") || !sanity_check("17895", "7")) exit;'
+    modules = modules.format(url=url, write_back=WRITE_BACK)
+    return CONFIG.format(port=port, db_mode=flavour.db_mode, modules=modules, auth=auth, checks=checks)
+
+
+def _make_database(path: Path, devices: int) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")  # kept in the file; without it db_mode 1 loses requests
+    for schema in ("standard", "auth_db", "htable", "usrloc"):
+        connection.executescript((SCHEMAS / f"{schema}-create.sql").read_text())
+    connection.executemany(
+        "INSERT INTO subscriber (username, domain, password, ha1) VALUES (?, ?, '', ?)", _users(devices)
+    )
+    connection.executemany(
+        "INSERT INTO htable (key_name, key_type, value_type, key_value, expires) VALUES (?, 0, 0, ?, 0)",
+        ((username, ha1) for username, _, ha1 in _users(devices)),
+    )
+    connection.commit()
+    connection.close()
+
+
+def _users(devices: int) -> Iterator[tuple[str, str, str]]:
+    for number in range(devices):
+        credentials = f"p{number}:{REALM}:secret-{number}".encode()
+        yield f"p{number}", REALM, hashlib.md5(credentials, usedforsecurity=False).hexdigest()

@@ -1,0 +1,121 @@
+"""Roost under measurement: a database full of devices, and a daemon on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phones import REALM
+from processes import ServerProcess, free_port
+
+from api.ports import Document, Kind, TokenIdentity
+from daemon.store import Store, documents
+from daemon.store.records import columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import aiosqlite
+
+    from api.ports import JsonObject
+
+REPOSITORY = Path(__file__).parents[2]
+COMMAND = shlex.split(os.environ.get("ROOST_BENCH_COMMAND", f"{sys.executable} -m daemon"))
+"""How the daemon is started: with another interpreter, or below a profiler."""
+
+
+class Roost(ServerProcess):
+    """One daemon with devices `p0` to `p<devices-1>`, in a directory that may hold those of an earlier one."""
+
+    settle = 0.0
+
+    def __init__(self, directory: Path, devices: int, *, name: str = "Roost", **settings: str | int) -> None:
+        self.name = name
+        self.port, self.api_port = free_port(), free_port()
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            account = asyncio.run(_provision(directory / "roost.db", devices))
+            (directory / "account.json").write_text(json.dumps(account))
+        self.account_id, self.token = json.loads((directory / "account.json").read_text())
+        config = directory / "roost.toml"
+        config.write_text(self._toml(directory, settings))
+        super().__init__([*COMMAND, "run", "--config", str(config)], directory, REPOSITORY)
+        self.wait_until(self.answers)
+
+    @property
+    def account_url(self) -> str:
+        """The URL of the account with the devices."""
+        return f"http://127.0.0.1:{self.api_port}/v2/accounts/{self.account_id}"
+
+    def answers(self) -> bool:
+        """Return whether the API does."""
+        try:
+            self.get("/devices/status")
+        except OSError:
+            return False
+        return True
+
+    def get(self, path: str) -> bytes:
+        """Return the body of a GET below the account."""
+        request = urllib.request.Request(self.account_url + path, headers={"X-Auth-Token": self.token})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            body: bytes = response.read()
+        return body
+
+    def _toml(self, directory: Path, settings: Mapping[str, str | int]) -> str:
+        listen = [f"udp:127.0.0.1:{self.port}", f"tcp:127.0.0.1:{self.port}"]
+        sections: dict[str, dict[str, object]] = {
+            "sip": {"listen": listen},
+            "api": {"listen": f"127.0.0.1:{self.api_port}"},
+            "store": {"path": str(directory / "roost.db")},
+            "log": {"level": "warning"},
+        }
+        for path, value in settings.items():
+            section, _, key = path.partition("_")
+            sections[section][key] = value
+        return "\n".join(
+            line
+            for section, keys in sections.items()
+            for line in (f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items()))
+        )
+
+
+async def _provision(path: Path, devices: int) -> tuple[str, str]:
+    store = await Store.open(path)
+    await store.create_master("bench", "master.test")
+    account = await store.add_account("bench", REALM)
+
+    async def insert(connection: aiosqlite.Connection) -> None:
+        await connection.executemany(documents._INSERT, _rows(account.account_id, devices))
+
+    await store.documents._database.write(insert)
+    token = await store.tokens.issue(TokenIdentity(account.account_id, None, "api_key"), ttl=None)
+    await store.close()
+    return account.account_id, token
+
+
+def _rows(account_id: str, devices: int) -> Iterator[dict[str, object]]:
+    for number in range(devices):
+        data: JsonObject = {
+            "name": f"Phone {number}",
+            "enabled": True,
+            "device_type": "sip_device",
+            "mac_address": f"00:15:65:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}",
+            "sip": {
+                "username": f"p{number}",
+                "password": f"secret-{number}",
+                "method": "password",
+                "invite_format": "contact",
+                "expire_seconds": 300,
+            },
+        }
+        made = 63_900_000_000 + number
+        document = Document(Kind.DEVICE, account_id, f"{number:032x}", "1-bench", made, made, data, {})
+        yield {**documents._row_of(document), **columns_of(Kind.DEVICE, data, {})}

@@ -1,0 +1,36 @@
+"""Measure one figure, or all: `python tests/bench/run.py FIGURE [--full]`; docs/performance.md says what each is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from registrations import registrations
+from table import say
+
+FIGURES = {"registrations": registrations}
+
+
+def main() -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figure", choices=[*FIGURES, "all"])
+    parser.add_argument("--full", action="store_true", help="more rounds and larger samples")
+    arguments = parser.parse_args()
+    optimised = "with" if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") else "without"
+    say(f"Python {sys.version.split()[0]}, built {optimised} profile-guided optimisation")
+    for name in FIGURES if arguments.figure == "all" else [arguments.figure]:
+        began = time.monotonic()
+        with TemporaryDirectory(prefix="roost-bench-") as directory:
+            FIGURES[name](Path(directory), full=arguments.full)
+        say(f"\n{name}: {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
