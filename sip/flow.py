@@ -26,6 +26,11 @@ class Transport(Enum):
         return self in (Transport.TLS, Transport.WSS)
 
     @property
+    def uri_param(self) -> str:
+        """The transport parameter of a URI; that of a secure WebSocket is `ws` too (RFC 7118 5.2)."""
+        return "ws" if self is Transport.WSS else self.value.lower()
+
+    @property
     def default_port(self) -> int:
         """The port of a URI that names none (RFC 3261 19.1.2)."""
         return 5061 if self.secure else 5060

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -17,17 +15,26 @@ import structlog
 
 from sip.errors import ParseError, TransportFailed
 from sip.flow import Address, Flow, Transport
-from sip.io.tcp import StreamPool, listen_tcp
+from sip.guard import ConnectionGate, SourceGuard
+from sip.io.accept import Acceptor
+from sip.io.host import is_local, is_unspecified, local_host_towards, own_names, resolve
+from sip.io.policy import EndpointPolicy
+from sip.io.pool import ConnectionPool
+from sip.io.tcp import StreamConnection, open_stream
+from sip.io.tls import Tls
 from sip.io.transactions import ClientTransaction, ServerTransaction, TransactionLayer
 from sip.io.udp import UdpListener
+from sip.io.websocket import WebSocketServer
 from sip.message import Request, Response, parse_message
 from sip.uas import inspect
 from sip.via import MAGIC_COOKIE, Via
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from sip.errors import SipError
+    from sip.io.tls import TlsFiles
     from sip.uri import SipUri
 
 log = structlog.get_logger(__name__)
@@ -35,8 +42,20 @@ log = structlog.get_logger(__name__)
 KEEPALIVES: Final = frozenset({b"\r\n\r\n", b"\r\n", b"\0", b""})
 """Datagrams that only keep a NAT open (RFC 5626 4.4.2 has STUN for it; phones send these)."""
 
+KEEPALIVE_LENGTH: Final = max(map(len, KEEPALIVES))
+CLOSE_TIMEOUT: Final = 1.0  # seconds that WebSockets get to close
 EXCERPT: Final = 256  # bytes of a message that a log line may show
-RESOLVE_TIMEOUT: Final = 5.0  # seconds
+
+WAYS: Final = {
+    ("sip", ""): Transport.UDP,
+    ("sip", "udp"): Transport.UDP,
+    ("sip", "tcp"): Transport.TCP,
+    ("sip", "tls"): Transport.TLS,
+    ("sips", ""): Transport.TLS,
+    ("sips", "tcp"): Transport.TLS,
+    ("sips", "tls"): Transport.TLS,
+}
+"""Scheme and transport parameter of a URI, and how we go there; a WebSocket is opened by phones alone."""
 
 
 class TransactionUser(Protocol):
@@ -58,14 +77,22 @@ class TransactionUser(Protocol):
 class Endpoint:
     """Our side of SIP. Make it and call `listen` within a running event loop."""
 
-    def __init__(self, user: TransactionUser) -> None:
+    def __init__(self, user: TransactionUser, policy: EndpointPolicy | None = None) -> None:
+        policy = policy or EndpointPolicy()
         self._user = user
+        self._loop = asyncio.get_running_loop()
         self.transactions = TransactionLayer(self._send, self._on_request, user.on_ack, new_token)
+        self._guard = SourceGuard(policy.rate_per_source, policy.rate_burst)
+        self._gate = ConnectionGate(policy.max_connections, policy.max_connections_per_source)
+        self._tls = Tls(policy.tls)
         self._udp: dict[Address, UdpListener] = {}
-        self._pools: dict[Transport, StreamPool] = {
-            Transport.TCP: StreamPool(Transport.TCP, self.receive, self._on_flow_lost)
+        self._pools = {
+            transport: ConnectionPool(transport, policy.streams, self.receive, self._on_flow_lost)
+            for transport in Transport
+            if transport.reliable
         }
-        self._servers: list[asyncio.Server] = []
+        self._web: dict[Transport, WebSocketServer] = {}
+        self._acceptors: list[Acceptor] = []
         self._bound: list[tuple[Transport, Address]] = []
 
     @property
@@ -73,30 +100,49 @@ class Endpoint:
         """The addresses that are listened at, with the ports that the kernel chose where 0 was asked for."""
         return self._bound
 
+    @property
+    def connections(self) -> int:
+        """How many connections of peers are open."""
+        return len(self._gate)
+
     async def listen(self, transport: Transport, address: Address) -> Address:
-        """Open a listener and return where it is. Raises OSError where it cannot be bound."""
+        """Open a listener and return where it is. Raises OSError where it cannot be bound or has no certificate."""
         if transport is Transport.UDP:
             listener = UdpListener(address, self.receive)
             local = listener.local
             self._udp[local] = listener
         else:
-            server = await listen_tcp(self._pools[transport], address)
-            self._servers.append(server)
-            local = Address(*server.sockets[0].getsockname()[:2])
+            context = self._tls.server() if transport.secure else None
+            acceptor = Acceptor(address, self._enter, self._door(transport), context)
+            self._acceptors.append(acceptor)
+            local = acceptor.local
         self._bound.append((transport, local))
         return local
 
     async def close(self) -> None:
         """Close every socket; nothing is sent or heard any more."""
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            await acceptor.close()
         for pool in self._pools.values():
             pool.close()
+        for web in self._web.values():
+            await web.shutdown(CLOSE_TIMEOUT)
         for listener in self._udp.values():
             listener.close()
         self.transactions.close()
-        for server in self._servers:
-            await server.wait_closed()
+
+    def reload_tls(self, files: TlsFiles) -> None:
+        """Take another certificate, key and CA for new connections. Raises OSError, and then keeps those it had."""
+        self._tls.reload(files)
+
+    def certificate_expires(self) -> datetime | None:
+        """Return when the certificate of our listeners is over; None where none needs it. Raises OSError."""
+        secure = any(transport.secure for transport, _ in self._bound)
+        return self._tls.expires() if secure else None
+
+    def trust(self, source: str) -> None:
+        """Stop limiting the messages of a source for a while, because it has shown good credentials."""
+        self._guard.trust(source, self._loop.time())
 
     def request(
         self,
@@ -121,44 +167,49 @@ class Endpoint:
     def address_of(self, flow: Flow) -> Address:
         """Return our address as the peer of the flow sees it, as far as this host knows."""
         if flow.transport.reliable:
-            listening = next((local for transport, local in self._bound if transport is flow.transport), None)
-            return Address(flow.local.host, listening.port if listening else flow.local.port)
-        if not ip_address(flow.local.host).is_unspecified:
+            listening = self._listener_of(flow)
+            if listening is None:
+                return flow.local
+            return Address(flow.local.host if is_unspecified(listening.host) else listening.host, listening.port)
+        if not is_unspecified(flow.local.host):
             return flow.local
         return Address(local_host_towards(flow.remote.host), flow.local.port)
 
     def contact_uri(self, flow: Flow, user: str = "roost") -> str:
         """Return a Contact URI of ours that the peer of the flow can send requests to."""
-        suffix = "" if flow.transport is Transport.UDP else f";transport={flow.transport.value.lower()}"
+        suffix = "" if flow.transport is Transport.UDP else f";transport={flow.transport.uri_param}"
         return f"sip:{user}@{self.address_of(flow)}{suffix}"
 
     async def flow_to(self, uri: SipUri) -> Flow:
         """Find the way to a URI that no flow is known for. Raises TransportFailed where there is none."""
-        named = (uri.param("transport") or ("tls" if uri.scheme == "sips" else "udp")).upper()
-        transport = next((known for known in Transport if known.value == named), None)
-        port = uri.port or (transport or Transport.UDP).default_port
-        host = uri.param("maddr") or uri.host
-        address = Address(await _resolve(host, port), port)
-        if transport is Transport.UDP:
-            return self._udp_flow(address)
-        pool = self._pools.get(transport) if transport else None
-        if pool is None:
-            raise TransportFailed(f"no {named} towards {host}")
-        return await pool.connect(address)
+        named = (uri.param("transport") or "").lower()
+        transport = WAYS.get((uri.scheme, named))
+        if transport is None:
+            raise TransportFailed(f"no way by {uri.scheme}: and transport={named}")
+        failures: list[TransportFailed] = []
+        for address in await resolve(uri.param("maddr") or uri.host, uri.port or transport.default_port):
+            try:
+                return await self._open(transport, address, uri.host)
+            except TransportFailed as failure:
+                failures.append(failure)
+        raise failures[0]
 
     def is_own(self, host: str) -> bool:
         """Return whether a URI's host names this machine: one of its addresses, or its name."""
         try:
             address = ip_address(host)
         except ValueError:
-            return host.lower() in _own_names()
+            return host.lower() in own_names()
         if address.is_loopback or any(local.host == host for _, local in self._bound):
             return True
-        return any(ip_address(local.host).is_unspecified for _, local in self._bound) and _is_local(host)
+        return any(is_unspecified(local.host) for _, local in self._bound) and is_local(host)
 
     def receive(self, data: bytes, flow: Flow) -> None:
         """Take one message from the network. Nothing that a peer can send raises out of here."""
-        if data in KEEPALIVES:
+        if len(data) <= KEEPALIVE_LENGTH and data in KEEPALIVES:
+            return
+        if not self._guard.admit(flow.remote.host, self._loop.time()):
+            self._refuse("message of a source over its rate", flow.remote.host)
             return
         try:
             message = parse_message(data)
@@ -186,6 +237,24 @@ class Endpoint:
             log.debug("request.refused", flow=str(transaction.flow), method=request.method, status=refusal.status)
             transaction.respond_and_forget(refusal)
 
+    def _door(self, transport: Transport) -> Callable[[Callable[[], None]], asyncio.Protocol]:
+        """Return what makes the protocol of an accepted connection."""
+        pool = self._pools[transport]
+        if transport in (Transport.WS, Transport.WSS):
+            return self._web.setdefault(transport, WebSocketServer(pool)).door
+        return lambda left: StreamConnection(pool, left)
+
+    def _enter(self, host: str) -> Callable[[], None] | None:
+        leave = self._gate.enter(host) if self._guard.admit(host, self._loop.time()) else None
+        if leave is None:
+            self._refuse("connection of a source over its limit", host)
+        return leave
+
+    def _refuse(self, what: str, host: str) -> None:
+        self.transactions.dropped[what] += 1
+        if self._guard.should_tell(self._loop.time()):
+            log.warning("source.limited", source=host, dropped=what)
+
     def _on_flow_lost(self, flow: Flow) -> None:
         self.transactions.flow_lost(flow)
         self._user.on_flow_lost(flow)
@@ -194,10 +263,8 @@ class Endpoint:
         if flow.transport is Transport.UDP:
             listener = self._udp.get(flow.local) or self._udp_listener(flow.remote)
             listener.send(data, flow, to)
-        elif (pool := self._pools.get(flow.transport)) is not None:
-            pool.send(data, flow)
         else:
-            raise TransportFailed(f"no {flow.transport.value} here")
+            self._pools[flow.transport].send(data, flow)
 
     def _udp_listener(self, remote: Address) -> UdpListener:
         """Find a socket that can reach the address: a binding may be older than the listener it came by."""
@@ -207,8 +274,20 @@ class Endpoint:
                 return listener
         raise TransportFailed(f"no UDP listener for {remote}")
 
-    def _udp_flow(self, remote: Address) -> Flow:
-        return Flow(Transport.UDP, self._udp_listener(remote).local, remote)
+    def _listener_of(self, flow: Flow) -> Address | None:
+        """Find the listener that the flow came by, or another that its peer may reach."""
+        six = ":" in flow.local.host
+        ours = [local for kind, local in self._bound if kind is flow.transport and (":" in local.host) == six]
+        for local in ours:
+            if local.port == flow.local.port and (local.host == flow.local.host or is_unspecified(local.host)):
+                return local
+        return ours[0] if ours else None
+
+    async def _open(self, transport: Transport, remote: Address, name: str) -> Flow:
+        if transport is Transport.UDP:
+            return Flow(Transport.UDP, self._udp_listener(remote).local, remote)
+        context = self._tls.client() if transport.secure else None
+        return await open_stream(self._pools[transport], remote, name=name, context=context)
 
     def _add_via(self, request: Request, flow: Flow) -> None:
         ours = self.address_of(flow)
@@ -219,38 +298,3 @@ class Endpoint:
 def new_token() -> str:
     """Return a fresh tag, branch or Call-ID part: 64 random bits (RFC 3261 19.3 asks for 32)."""
     return secrets.token_hex(8)
-
-
-@lru_cache(maxsize=4096)
-def local_host_towards(remote: str) -> str:
-    """Return the local address that the host would send from towards the remote one; no packet is sent."""
-    family = socket.AF_INET6 if ":" in remote else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((remote, 9))
-        except OSError:
-            return "::1" if family == socket.AF_INET6 else "127.0.0.1"
-        return str(probe.getsockname()[0])
-
-
-@lru_cache(maxsize=1024)
-def _is_local(host: str) -> bool:
-    return local_host_towards(host) == host
-
-
-@lru_cache(maxsize=1)
-def _own_names() -> frozenset[str]:
-    return frozenset({"localhost", socket.gethostname().lower()})
-
-
-async def _resolve(host: str, port: int) -> str:
-    try:
-        return str(ip_address(host))
-    except ValueError:
-        pass
-    loop = asyncio.get_running_loop()
-    try:
-        found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM), RESOLVE_TIMEOUT)
-    except (OSError, asyncio.TimeoutError, UnicodeError) as failure:
-        raise TransportFailed(f"{host} cannot be resolved") from failure
-    return str(found[0][4][0])

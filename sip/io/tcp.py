@@ -1,88 +1,111 @@
-"""SIP over TCP: connections, their framing, and their limits (RFC 3261 18, RFC 5626 4.4.1)."""
+"""SIP over TCP and TLS: connections, their framing, and their limits (RFC 3261 18, RFC 5626 4.4.1)."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections import Counter
+import socket
+import ssl
+from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from sip.errors import ParseError, TransportFailed
-from sip.flow import Address, Flow, Transport
+from sip.io.pool import MAX_UNSENT, flow_of
+from sip.patience import Patience
 from sip.stream import PONG, StreamFramer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_CONNECTIONS: Final = 20_000  # in all; each costs a file descriptor
-MAX_CONNECTIONS_PER_SOURCE: Final = 2_000  # an office behind one NAT, and no more
-MAX_UNSENT: Final = 1_048_576  # bytes that wait for a peer which does not read; then the connection is closed
-FIRST_MESSAGE_TIMEOUT: Final = 30.0  # seconds in which a new connection must have sent a whole message
-IDLE_TIMEOUT: Final = 7_500.0  # seconds of silence after which a connection is closed: over two default registrations
-CONNECT_TIMEOUT: Final = 5.0  # seconds
+    from sip.flow import Address, Flow
+    from sip.io.pool import ConnectionPool
 
-_serials = itertools.count(1)
+BATCH: Final = 64  # messages of one connection a turn of the loop, so that one peer leaves the loop to others
+CONNECT_TIMEOUT: Final = 5.0  # seconds for each of TCP's and TLS's handshake
+KERNEL_TIMEOUT: Final = 60  # seconds after which the kernel gives up a peer that acknowledges nothing
+PROBE_AFTER: Final = 120  # seconds of silence after which the kernel asks whether the peer is still there
+PROBE_EVERY: Final = 20  # seconds between such questions
+KEEPALIVE: Final = b"\r\n"
 
 
 class StreamConnection(asyncio.Protocol):
-    """One connection, accepted or opened."""
+    """One connection, accepted or opened; `left` is called when it is gone."""
 
-    def __init__(self, pool: StreamPool) -> None:
+    def __init__(self, pool: ConnectionPool, left: Callable[[], None]) -> None:
         self._pool = pool
+        self._left = left
         self._framer = StreamFramer()
+        self._inbox: deque[bytes] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._patience = Patience(pool.limits, self._loop.time())
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
-        self._last_heard = self._loop.time()
+        self._keepalive: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._last_traffic = 0.0
+        self._busy = False
         self.flow: Flow | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection in, or close it where there are too many."""
+        """Take the connection in."""
         self._transport = cast("asyncio.Transport", transport)
-        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
-        if not local or not remote:
-            self._transport.abort()
-            return
-        flow = Flow(self._pool.transport, Address(*local[:2]), Address(*remote[:2]), next(_serials))
-        if not self._pool.admit(flow, self):
+        flow = flow_of(self._pool.transport, transport)
+        if flow is None or not self._pool.add(flow, self):
             self._transport.abort()
             return
         self.flow = flow
-        self._deadline = self._loop.call_later(FIRST_MESSAGE_TIMEOUT, self.abort)
-
-    def data_received(self, data: bytes) -> None:
-        """Cut messages out of the stream and hand each on."""
-        self._last_heard = self._loop.time()
-        try:
-            messages = self._framer.feed(data)
-        except ParseError:
-            self._pool.unframed += 1
-            self.abort()
-            return
-        for message in messages:
-            if self.flow is None or self._transport is None or self._transport.is_closing():
-                return
-            if message:
-                self._await_more()
-                self._pool.receive(message, self.flow)
-            else:
-                self._transport.write(PONG)
+        self._deadline = self._loop.call_at(self._patience.deadline, self._on_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol names it
         """Let everybody know that the flow is gone."""
-        if self._deadline is not None:
-            self._deadline.cancel()
+        for timer in (self._deadline, self._keepalive, self._stall):
+            if timer is not None:
+                timer.cancel()
+        self._inbox.clear()
         if self.flow is not None:
             self._pool.forget(self.flow)
             self.flow = None
+        self._left()
+
+    def data_received(self, data: bytes) -> None:
+        """Cut messages out of the stream and hand each on."""
+        try:
+            cut = self._framer.feed(data)
+        except ParseError:
+            self._give_up()
+            return
+        self._inbox.extend(cut)
+        now = self._last_traffic = self._loop.time()
+        self._patience.heard(now, whole=any(cut), waiting=self._framer.waiting)
+        if self._deadline is not None and self._patience.deadline < self._deadline.when():
+            self._deadline.cancel()
+            self._deadline = self._loop.call_at(self._patience.deadline, self._on_deadline)
+        if self._keepalive is None and self._patience.greeted and self._pool.limits.keepalive:
+            self._keepalive = self._loop.call_later(self._pool.limits.keepalive, self._on_keepalive)
+        if not self._busy:
+            self._work()
+
+    def pause_writing(self) -> None:
+        """Read nothing more from a peer that does not read, and close if that lasts."""
+        self._stall = self._loop.call_later(self._pool.limits.stall, self.abort)
+        self._adjust_reading()
+
+    def resume_writing(self) -> None:
+        """Go on with what the peer sent meanwhile."""
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+        if not self._busy:
+            self._work()
+        self._adjust_reading()
 
     def send(self, data: bytes) -> None:
         """Write a message. Raises TransportFailed where the peer is gone or has stopped reading."""
         if self._transport is None or self._transport.is_closing():
             raise TransportFailed("the connection is closed")
-        if self._transport.get_write_buffer_size() > MAX_UNSENT:
+        if self._transport.get_write_buffer_size() + len(data) > MAX_UNSENT:
             self.abort()
             raise TransportFailed("the peer does not read")
+        self._last_traffic = self._loop.time()
         self._transport.write(data)
 
     def abort(self) -> None:
@@ -90,91 +113,107 @@ class StreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _await_more(self) -> None:
-        """Close the connection once it has been silent for long; one timer, moved only when it comes."""
-        if self._deadline is None or self._deadline.when() - self._loop.time() < FIRST_MESSAGE_TIMEOUT:
-            if self._deadline is not None:
-                self._deadline.cancel()
-            self._deadline = self._loop.call_later(IDLE_TIMEOUT, self._on_deadline)
+    def _work(self) -> None:
+        """Hand on what has come: a batch now, and the rest in later turns of the loop."""
+        inbox = self._inbox
+        for _ in range(min(BATCH, len(inbox))):
+            if self.flow is None or self._transport is None or self._transport.is_closing():
+                return
+            if self._stall is not None:
+                break
+            message = inbox.popleft()
+            if message:
+                self._pool.receive(message, self.flow)
+            else:
+                self._transport.write(PONG)
+        self._busy = bool(inbox) and self._stall is None
+        if self._busy:
+            self._loop.call_soon(self._work)
+        elif not inbox:
+            self._look_for_fault()
+        self._adjust_reading()
+
+    def _look_for_fault(self) -> None:
+        try:
+            self._framer.feed(b"")
+        except ParseError:
+            self._give_up()
+
+    def _adjust_reading(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._busy or self._stall is not None:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _give_up(self) -> None:
+        self._pool.unframed += 1
+        self.abort()
 
     def _on_deadline(self) -> None:
-        rest = self._last_heard + IDLE_TIMEOUT - self._loop.time()
-        if rest <= 0:
+        if self._patience.deadline <= self._loop.time():
             self.abort()
         else:
-            self._deadline = self._loop.call_later(rest, self._on_deadline)
+            self._deadline = self._loop.call_at(self._patience.deadline, self._on_deadline)
+
+    def _on_keepalive(self) -> None:
+        """Send a CRLF where nothing else went over the connection, for the NATs on its way."""
+        interval = self._pool.limits.keepalive
+        rest = self._last_traffic + interval - self._loop.time()
+        if rest <= 0 and self._transport is not None and not self._transport.is_closing():
+            self._last_traffic = self._loop.time()
+            self._transport.write(KEEPALIVE)
+            rest = interval
+        self._keepalive = self._loop.call_later(rest, self._on_keepalive)
 
 
-class StreamPool:
-    """The connections of one transport, whoever opened them."""
+async def open_stream(pool: ConnectionPool, remote: Address, *, name: str, context: ssl.SSLContext | None) -> Flow:
+    """Return the flow of a connection of ours to the address, an open one if there is any. Raises TransportFailed.
 
-    def __init__(
-        self, transport: Transport, receive: Callable[[bytes, Flow], None], lost: Callable[[Flow], None]
-    ) -> None:
-        self.transport = transport
-        self.receive = receive
-        self.unframed = 0
-        """How many connections were closed because their stream could not be cut into messages."""
-        self._lost = lost
-        self._connections: dict[Flow, StreamConnection] = {}
-        self._per_source: Counter[str] = Counter()
-        self._closing = False
-
-    def __len__(self) -> int:
-        return len(self._connections)
-
-    def admit(self, flow: Flow, connection: StreamConnection) -> bool:
-        """Take a new connection in; False where there are too many."""
-        source = flow.remote.host
-        full = len(self._connections) >= MAX_CONNECTIONS or self._per_source[source] >= MAX_CONNECTIONS_PER_SOURCE
-        if full or self._closing:
-            return False
-        self._connections[flow] = connection
-        self._per_source[source] += 1
-        return True
-
-    def forget(self, flow: Flow) -> None:
-        """Drop a connection that is gone."""
-        if self._connections.pop(flow, None) is not None:
-            self._per_source[flow.remote.host] -= 1
-            if not self._per_source[flow.remote.host]:
-                del self._per_source[flow.remote.host]
-            if not self._closing:
-                self._lost(flow)
-
-    def send(self, data: bytes, flow: Flow) -> None:
-        """Write to the flow's own connection. Raises TransportFailed where that is gone."""
-        connection = self._connections.get(flow)
-        if connection is None:
-            raise TransportFailed("the connection is closed")
-        connection.send(data)
-
-    async def connect(self, remote: Address) -> Flow:
-        """Return the flow of a connection to the address, an open one if there is any. Raises TransportFailed."""
-        for flow in self._connections:
-            if flow.remote == remote:
-                return flow
-        loop = asyncio.get_running_loop()
-        try:
-            _, connection = await asyncio.wait_for(
-                loop.create_connection(lambda: StreamConnection(self), remote.host, remote.port), CONNECT_TIMEOUT
-            )
-        except (OSError, asyncio.TimeoutError) as failure:
-            raise TransportFailed(f"no connection to {remote}: {failure!r}") from failure
-        if connection.flow is None:
-            raise TransportFailed("too many connections")
-        return connection.flow
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._closing = True
-        for connection in list(self._connections.values()):
-            connection.abort()
+    With a context it is TLS, and `name` must stand in the peer's certificate.
+    """
+    known = pool.opened(remote, name)
+    if known is not None:
+        return known
+    try:
+        connection = await _connect(pool, remote, name, context)
+    except ssl.SSLCertVerificationError as failure:
+        raise TransportFailed(f"the certificate of {name} is not trusted: {failure.verify_message}") from failure
+    except (OSError, asyncio.TimeoutError) as failure:
+        raise TransportFailed(f"no connection to {remote}: {failure!r}") from failure
+    if connection.flow is None:
+        raise TransportFailed(f"the connection to {remote} was closed at once")
+    pool.remember(connection.flow, name)
+    return connection.flow
 
 
-async def listen_tcp(pool: StreamPool, address: Address) -> asyncio.Server:
-    """Accept connections at the address. Raises OSError where it cannot be bound."""
+def tune(stream: socket.socket) -> None:
+    """Set what every connection needs: no delay, and a kernel that notices when the peer is gone."""
+    stream.setblocking(False)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_EVERY)
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, KERNEL_TIMEOUT * 1000)
+
+
+async def _connect(
+    pool: ConnectionPool, remote: Address, name: str, context: ssl.SSLContext | None
+) -> StreamConnection:
     loop = asyncio.get_running_loop()
-    return await loop.create_server(
-        lambda: StreamConnection(pool), address.host, address.port, reuse_address=True, backlog=1024
-    )
+    stream = socket.socket(socket.AF_INET6 if ":" in remote.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        tune(stream)
+        await asyncio.wait_for(loop.sock_connect(stream, remote), CONNECT_TIMEOUT)
+        _, connection = await loop.create_connection(
+            lambda: StreamConnection(pool, lambda: None),
+            sock=stream,
+            ssl=context,
+            server_hostname=name if context else None,
+            ssl_handshake_timeout=CONNECT_TIMEOUT if context else None,
+        )
+    except BaseException:
+        stream.close()
+        raise
+    return connection

@@ -1,0 +1,100 @@
+"""Accepts connections, after asking whether there may be one more of that source: before TLS, before any other work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Final
+
+from sip.flow import Address
+from sip.io.tcp import tune
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+BACKLOG: Final = 1024  # connections that the kernel holds until we come to them
+HANDSHAKE_TIMEOUT: Final = 10.0  # seconds for TLS
+ACCEPT_PAUSE: Final = 0.1  # seconds after a failure such as too many open files, which does not go away by trying
+
+
+class Acceptor:
+    """A listening socket.
+
+    `enter` is asked with the source's address, and gives what is to be called when the connection is over, or None
+    where it may not be; `door` makes the protocol of a connection, which calls that when the connection is lost.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        enter: Callable[[str], Callable[[], None] | None],
+        door: Callable[[Callable[[], None]], asyncio.Protocol],
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._enter = enter
+        self._door = door
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._socket = _listen(address)
+        self.local = Address(*self._socket.getsockname()[:2])
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._task = asyncio.create_task(self._accept(), name=f"accept {self.local}")
+
+    async def close(self) -> None:
+        """Stop accepting; connections that are through stay."""
+        tasks = (self._task, *self._handshakes)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._socket.close()
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                stream, source = await self._loop.sock_accept(self._socket)
+            except OSError:
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            leave = self._enter(source[0])
+            if leave is None:
+                stream.close()
+            else:
+                task = asyncio.create_task(self._let_in(stream, leave))
+                self._handshakes.add(task)
+                task.add_done_callback(self._handshakes.discard)
+            # sock_accept does not wait while connections do; others must have their turn.
+            await asyncio.sleep(0)
+
+    async def _let_in(self, stream: socket.socket, leave: Callable[[], None]) -> None:
+        try:
+            tune(stream)
+            await self._loop.connect_accepted_socket(
+                lambda: self._door(leave),
+                stream,
+                ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT if self._context else None,
+            )
+        except OSError:  # what a peer can do wrong while it connects, TLS included
+            leave()
+            stream.close()
+        except asyncio.CancelledError:
+            leave()
+            stream.close()
+            raise
+
+
+def _listen(address: Address) -> socket.socket:
+    six = ":" in address.host
+    listening = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
+    with contextlib.ExitStack() as undo:
+        undo.callback(listening.close)
+        listening.setblocking(False)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if six:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+        undo.pop_all()
+    return listening
