@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -34,6 +35,7 @@ log = structlog.get_logger(__name__)
 NOT_REGISTERED: Final = Ending(Outcome.NOT_REGISTERED, Side.A, 480, 20)
 NO_MEDIA_WORKER: Final = "media=process needs the media worker, which this version does not have; ask for media=bypass"
 TOO_MANY: Final = "as many calls are up as this machine may have; try again later"
+DEFAULT_LIMITS: Final = CallLimits()
 CALL_ID_SUFFIX: Final = "-quickcall"
 """What follows 36 hexadecimal digits, as in Kazoo's own."""
 
@@ -41,10 +43,11 @@ CALL_ID_SUFFIX: Final = "-quickcall"
 class Quickcalls:
     """Implements `api.ports.Quickcalls`."""
 
-    def __init__(self, calls: LiveCalls, sip: SipUser, targets: Targets) -> None:
+    def __init__(self, calls: LiveCalls, sip: SipUser, targets: Targets, limits: CallLimits = DEFAULT_LIMITS) -> None:
         self._calls = calls
         self._sip = sip
         self._targets = targets
+        self._limits = limits
 
     async def start(
         self, owner: Document, devices: Sequence[Document], options: QuickcallOptions, *, wait: bool
@@ -102,7 +105,7 @@ class Quickcalls:
         order = Order(
             targets,
             self._bypass(endpoints, targets),
-            CallLimits(ring_a=float(options.timeout)),
+            replace(self._limits, ring_a=float(options.timeout)),
             lambda: self._targets.of_number(number, caller, name, shown),
             facts,
         )
