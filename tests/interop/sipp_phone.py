@@ -224,13 +224,13 @@ class SippPhone:
             except TimeoutError:
                 self._fail(f"no {what} within {timeout} s")
             if not data:
-                self._fail(f"SIPp ended while it waited for: {what}")
+                self._fail(f"SIPp ended while we waited for {what}")
             self._buffer += data
         report, _, self._buffer = self._buffer.partition(_END)
         head, _, text = report.decode(errors="replace").partition("\r\n\r\n")
-        call_id = head.partition("Call-ID:")[2].splitlines()[0].strip()
         if "abort_call" in head:
-            self._fail(f"SIPp gave up while it waited for: {what}")
+            self._fail(f"SIPp gave up while we waited for {what}")
+        call_id = head.partition("Call-ID:")[2].splitlines()[0].strip()
         return SipText(text=text, call_id=call_id)
 
     def _fail(self, reason: str) -> None:

@@ -65,6 +65,7 @@ def test_a_phone_that_answers_because_of_the_header_is_connected_to_the_route(
     invite = far_end.receive("INVITE")
     far_end.answer(invite, "Answer: 200", "Then: hang up")
     reinvite = phone.receive("INVITE")
+    phone.receive("ACK")
     far_end.receive("ACK")
 
     assert invite.start_line.startswith(f"INVITE sip:5551234@{roost.host}:{roost.route_port}")
