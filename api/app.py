@@ -46,11 +46,14 @@ from api.errors import (
 )
 from api.locks import Locks
 from api.negotiation import check_accept, check_content_type, cors_headers, is_cross_origin
+from api.pieces import WORTH_IT, Pieces
 from api.policy import Policy
 from api.ports import Kind
 from api.routing import Access, Route, Router, split
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from api.ports import Ports
 
 log = structlog.get_logger(__name__)
@@ -223,7 +226,7 @@ def _respond(call: Call, answer: Answer) -> web.Response:
     if is_cross_origin(call.headers):
         headers.update(cors_headers(call.routes, None))
     if answer.bare:
-        return _json(call, data or b"", answer.status, headers)
+        return _json(call, (data or b"",), answer.status, headers)
     version = call.policy.version if call.identity is not None else None
     rest = envelope.success(answer, request_id=call.request_id, token=call.token, revision=revision, version=version)
     tunnelled_change = call.tunnelled and answer.location is None
@@ -244,18 +247,19 @@ def _refuse(call: Call, error: Exception) -> web.Response:
     if not refusal.message:
         return web.Response(status=refusal.status, headers=headers)
     body = envelope.failure(refusal, request_id=call.request_id, token=call.token)
-    return _json(call, body, refusal.status, headers)
+    return _json(call, (body,), refusal.status, headers)
 
 
-def _json(call: Call, body: bytes, status: int, headers: dict[str, str]) -> web.Response:
+def _json(call: Call, pieces: Sequence[bytes], status: int, headers: dict[str, str]) -> web.Response:
+    headers["Content-Type"] = "application/json"
     if is_true(call.headers.get("X-Pretty-Print")) or is_true(call.value("pretty_print")):
-        body = envelope.indent(body)
+        pieces = (envelope.indent(b"".join(pieces)),)
     callback = call.value("jsonp")
     if isinstance(callback, str) and envelope.CALLBACK.fullmatch(callback):
         headers["Content-Type"] = "application/javascript"
-        return web.Response(body=envelope.wrap(body, callback), status=status, headers=headers)
-    headers["Content-Type"] = "application/json"
-    return web.Response(body=body, status=status, headers=headers)
+        pieces = envelope.wrap(pieces, callback)
+    large = any(len(piece) >= WORTH_IT for piece in pieces)
+    return web.Response(body=Pieces(pieces) if large else b"".join(pieces), status=status, headers=headers)
 
 
 def _check_conditions(call: Call, etag: str | None) -> None:

@@ -12,6 +12,8 @@ import orjson
 from api.errors import ValidationFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from api.call import Answer
     from api.errors import Refusal
     from api.ports import Json, JsonObject
@@ -55,10 +57,10 @@ def failure(refusal: Refusal, *, request_id: str, token: str | None) -> bytes:
     return orjson.dumps(envelope)
 
 
-def join(data: bytes | None, envelope: JsonObject) -> bytes:
+def join(data: bytes | None, envelope: JsonObject) -> tuple[bytes, ...]:
     """Put `data` in front of the other keys."""
     rest = orjson.dumps(envelope)
-    return rest if data is None else b"".join((b'{"data":', data, b",", rest[1:]))
+    return (rest,) if data is None else (b'{"data":', data, b",", rest[1:])
 
 
 def indent(body: bytes) -> bytes:
@@ -76,9 +78,9 @@ def check_callback(name: Json) -> str | None:
     raise ValidationFailed({"jsonp": {"pattern": {"message": message, "target": CALLBACK.pattern}}})
 
 
-def wrap(body: bytes, callback: str) -> bytes:
+def wrap(pieces: Sequence[bytes], callback: str) -> tuple[bytes, ...]:
     """Return a JSONP call."""
-    return b"".join((callback.encode(), b"(", body, b")"))
+    return (callback.encode(), b"(", *pieces, b")")
 
 
 @lru_cache(maxsize=1)

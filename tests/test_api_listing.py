@@ -8,6 +8,7 @@ import pytest
 
 from api.filters import filterable, is_empty, parse_filters
 from api.listing import BATCH, MAX_PAGE, Paging, parse_paging
+from api.pieces import WORTH_IT
 from api.ports import Document, Draft, Kind
 
 if TYPE_CHECKING:
@@ -185,6 +186,22 @@ async def test_everything_at_once(api: Api) -> None:
 
     assert [row["id"] for row in envelope["data"]] == ids
     assert not {"page_size", "start_key", "next_start_key"} & set(envelope)
+
+
+async def test_large_answers_are_whole_in_every_form(api: Api) -> None:
+    """What is sent in pieces can be had by HEAD, as JSONP and indented too."""
+    await make(api, 400)
+    query = {"paginate": "false"}
+    plain = await api.send("GET", "/devices", params=query)
+    head = await api.send("HEAD", "/devices", params=query)
+    jsonp = await (await api.send("GET", "/devices", params={**query, "jsonp": "f"})).text()
+    pretty = await api.ask("GET", "/devices", params={**query, "pretty_print": "true"})
+
+    assert len(await plain.read()) == int(plain.headers["Content-Length"]) > WORTH_IT
+    assert (head.status, await head.read()) == (200, b"")
+    assert len(pretty["data"]) == 400
+    assert jsonp.startswith("f({")
+    assert jsonp.endswith("})")
 
 
 async def test_with_status(api: Api) -> None:
