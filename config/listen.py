@@ -1,4 +1,4 @@
-"""Addresses to listen on, as the configuration writes them: `127.0.0.1:8000`, `udp:0.0.0.0:5060`, `tcp:[::]:5060`."""
+"""Addresses to listen on, as the configuration writes them: `127.0.0.1:8000`, `udp:0.0.0.0:5060`, `tls:[::]:5061`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ class ListenTransport(Enum):
 
     UDP = "udp"
     TCP = "tcp"
+    TLS = "tls"
+    WS = "ws"
+    WSS = "wss"
+
+    @property
+    def secure(self) -> bool:
+        """Whether it needs a certificate."""
+        return self in (ListenTransport.TLS, ListenTransport.WSS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,8 @@ class Listener:
         try:
             transport = ListenTransport(name.lower())
         except ValueError:
-            known = " or ".join(f"{each.value}:" for each in ListenTransport)
+            *others, last = (f"{each.value}:" for each in ListenTransport)
+            known = f"{', '.join(others)} or {last}"
             raise ValueError(f"{text!r} does not begin with {known}, such as udp:0.0.0.0:5060") from None
         address = HostPort.parse(rest)
         return cls(transport, address.host, address.port)

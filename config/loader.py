@@ -177,7 +177,10 @@ def _build(given: Mapping[Key, Given], faults: list[Fault]) -> Settings:
         # A default that stands in for a refused value would conflict with what is right.
         if name not in faulty:
             faults.extend(section.conflicts())
-    return Settings(**sections)
+    settings = Settings(**sections)
+    if not faulty:
+        faults.extend(settings.conflicts())
+    return settings
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

@@ -70,7 +70,9 @@ class SipSettings(Section):
     listen: tuple[Listener, ...] = key(
         (Listener(ListenTransport.UDP, "0.0.0.0", 5060), Listener(ListenTransport.TCP, "0.0.0.0", 5060))  # noqa: S104 - phones come from everywhere
     )
-    """Addresses that SIP is served on, each `udp:ADDRESS:PORT` or `tcp:ADDRESS:PORT`; an IPv6 address in brackets."""
+    """Addresses that SIP is served on, each `TRANSPORT:ADDRESS:PORT`. Transports are `udp`, `tcp`, `tls`, and `ws` and
+    `wss` for phones in browsers; `tls` and `wss` need `tls.certificate`. An IPv6 address stands in brackets; `[::]` is
+    IPv6 alone, so `0.0.0.0` may stand beside it."""
 
     default_realm: str = key("", Rule(pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", example="sip.example.com"))
     """Realm of the account that phones mean which register to an address of this host rather than to a realm.
@@ -100,6 +102,23 @@ class SipSettings(Section):
     flow_grace: float = key(300.0, Rule(unit="seconds", least=0, most=86_400))
     """How long a contact is kept whose connection closed (TCP, TLS, WebSocket); it is unreachable meanwhile."""
 
+    tcp_keepalive: float = key(90.0, Rule(unit="seconds", least=0, most=3600))
+    """After how long without traffic a CRLF is sent over a TCP or TLS connection, so that the NATs on its way keep it
+    open; 0 never sends one. WebSockets have their own pings."""
+
+    rate_per_source: float = key(100.0, Rule(unit="messages a second", least=0, most=1_000_000))
+    """Messages a second that one address (for IPv6: one /64) may send before any of them is looked at; more are
+    dropped. It does not hold for this host, nor for two hours after a registration from the address. 0 is no limit."""
+
+    rate_burst: int = key(1000, Rule(unit="messages", least=1, most=1_000_000))
+    """Messages that such an address may send at once."""
+
+    max_connections: int = key(20_000, Rule(least=1, most=1_000_000))
+    """Connections (TCP, TLS, WebSocket) that may be open in all; each needs a file descriptor (LimitNOFILE)."""
+
+    max_connections_per_source: int = key(2_000, Rule(least=1, most=1_000_000))
+    """Connections that one address (for IPv6: one /64) may have open; it does not hold for this host."""
+
     drop_strangers: bool = key(default=True)
     """Do not answer known scanners, nor requests for domains that are not served here."""
 
@@ -115,6 +134,33 @@ class SipSettings(Section):
             yield Fault("sip.listen", "needs at least one address")
         for listener in sorted({str(each) for each in self.listen if each.port and self.listen.count(each) > 1}):
             yield Fault("sip.listen", f"names {listener} more than once")
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings(Section):
+    """TLS. `roost tls self-signed` makes a certificate for trials; SIGHUP reads the files anew."""
+
+    minimum_version: str = key("1.2", Rule(choices=("1.2", "1.3")))
+    """Oldest version of TLS that is spoken."""
+
+    ciphers: str = key("", Rule(pattern=r"[A-Za-z0-9:+!@=_,-]+", example="ECDHE+AESGCM"))
+    """OpenSSL's list of ciphers for TLS 1.2. Empty means the usual ones, which are all with forward secrecy."""
+
+    ca_file: str = key("")
+    """PEM file of the CA that the PBX's certificate must come from, where `quickcall.route` goes over TLS; it may be
+    the certificate itself. Empty means the CAs that this host trusts."""
+
+    certificate: str = key("")
+    """PEM file with the certificate of `tls` and `wss` listeners, and those between it and its CA's."""
+
+    # Last, for its name hides the function that makes keys.
+    key: str = key("")
+    """PEM file with the certificate's key, without a passphrase. Empty means that the key is in the same file."""
+
+    def conflicts(self) -> Iterator[Fault]:
+        """Yield the faults of keys that each are right alone."""
+        if self.key and not self.certificate:
+            yield Fault("tls.certificate", "is empty, but tls.key is set")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +219,14 @@ class Settings:
     """Everything that can be configured."""
 
     sip: SipSettings = field(default_factory=SipSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     quickcall: QuickcallSettings = field(default_factory=QuickcallSettings)
     log: LogSettings = field(default_factory=LogSettings)
+
+    def conflicts(self) -> Iterator[Fault]:
+        """Yield the faults of sections that each are right alone."""
+        secure = next((each for each in self.sip.listen if each.transport.secure), None)
+        if secure is not None and not self.tls.certificate:
+            yield Fault("tls.certificate", f"is empty, but sip.listen has {secure}; try `roost tls self-signed`")

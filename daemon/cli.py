@@ -12,6 +12,7 @@ from api.ports import PortError
 from config.loader import known_keys
 from daemon.cli_accounts import account, init, token
 from daemon.cli_config import config_option, load_settings
+from daemon.cli_tls import tls
 from daemon.lifecycle import Notifier, serve
 from daemon.log import MASK, configure_logging
 from daemon.store import MigrationRefused
@@ -36,6 +37,7 @@ def main() -> None:
 main.add_command(init)
 main.add_command(account)
 main.add_command(token)
+main.add_command(tls)
 
 
 @main.command()

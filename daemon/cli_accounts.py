@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +15,7 @@ import click
 
 from api.ports import DocumentMissing, Kind, NotUnique, PortError, TokenIdentity
 from config.settings import LogSettings
-from daemon.cli_config import config_option, json_option, load_settings
+from daemon.cli_config import act_as_owner, config_option, json_option, load_settings
 from daemon.log import configure_logging
 from daemon.store import MasterExists, MigrationRefused, Store
 
@@ -155,7 +154,7 @@ def _in_store(config: Path | None, work: Callable[[Store], Awaitable[T]], *, cre
     path = Path(settings.store.path)
     if not create and not path.exists():
         raise click.ClickException(f"there is no database at {path}: `roost init` makes one")
-    _act_as_owner(path)
+    act_as_owner(path)
 
     async def session() -> T:
         store = await Store.open(path, token_ttl=settings.api.token_ttl)
@@ -178,17 +177,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, NotUnique):
         return "; ".join(f"{violation.key}: {violation.message}" for violation in error.violations)
     return str(error)
-
-
-def _act_as_owner(path: Path) -> None:
-    """Give up root for the owner of the database, or of the folder it will be in, so that the daemon can open it."""
-    if os.geteuid() != 0:
-        return
-    owner = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists()).stat()
-    if owner.st_uid != 0:
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
 
 
 def _row(document: Document) -> dict[str, object]:

@@ -29,3 +29,14 @@ def load_settings(config: Path | None) -> Loaded:
         for fault in error.faults:
             click.echo(str(fault), err=True)
         raise SystemExit(CONFIG_FAULT) from None
+
+
+def act_as_owner(path: Path) -> None:
+    """Give up root for the owner of the file, or of the folder it will be in, so that the daemon can open it."""
+    if os.geteuid() != 0:
+        return
+    owner = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists()).stat()
+    if owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)

@@ -9,7 +9,7 @@ import pytest
 from config.listen import HostPort, Listener, ListenTransport
 from config.loader import known_keys, load
 from config.reference import DEFAULT_TOML, README, Entry, entries, render_table, render_toml
-from config.settings import QuickcallSettings, Settings, SipSettings
+from config.settings import QuickcallSettings, Section, Settings, SipSettings, TlsSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,6 +22,8 @@ else:
     [
         pytest.param("udp:0.0.0.0:5060", Listener(ListenTransport.UDP, "0.0.0.0", 5060), id="udp"),
         pytest.param("tcp:[::]:5060", Listener(ListenTransport.TCP, "::", 5060), id="ipv6"),
+        pytest.param("tls:0.0.0.0:5061", Listener(ListenTransport.TLS, "0.0.0.0", 5061), id="tls"),
+        pytest.param("wss:[::1]:443", Listener(ListenTransport.WSS, "::1", 443), id="secure-websocket"),
         pytest.param("udp:127.0.0.1:0", Listener(ListenTransport.UDP, "127.0.0.1", 0), id="any-free-port"),
     ],
 )
@@ -35,7 +37,7 @@ def test_listener_reads_and_writes(text: str, listener: Listener) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        pytest.param("0.0.0.0:5060", "does not begin with udp: or tcp:", id="no-transport"),
+        pytest.param("0.0.0.0:5060", "does not begin with udp:, tcp:, tls:, ws: or wss:", id="no-transport"),
         pytest.param("sctp:0.0.0.0:5060", "does not begin with", id="unknown-transport"),
         pytest.param("udp:5060", "is not ADDRESS:PORT", id="no-address"),
         pytest.param("udp:0.0.0.0", "is not ADDRESS:PORT", id="no-port"),
@@ -68,12 +70,24 @@ def test_host_port_puts_ipv6_in_brackets() -> None:
         pytest.param(SipSettings(listen=()), "sip.listen", id="nothing-to-listen-on"),
         pytest.param(SipSettings(listen=(Listener.parse("udp:0.0.0.0:5060"),) * 2), "sip.listen", id="listener-twice"),
         pytest.param(QuickcallSettings(password="p"), "quickcall.username", id="password-without-username"),
+        pytest.param(TlsSettings(key="key.pem"), "tls.certificate", id="key-without-certificate"),
     ],
 )
-def test_conflicting_keys_are_found(section: SipSettings | QuickcallSettings, key: str) -> None:
+def test_conflicting_keys_are_found(section: Section, key: str) -> None:
     """Keys that are right alone and wrong together make one fault, under the key to change."""
 
     assert [key] == [fault.key for fault in section.conflicts()]
+
+
+@pytest.mark.parametrize("listener", ["tls:0.0.0.0:5061", "wss:0.0.0.0:443"])
+def test_secure_listener_needs_a_certificate(listener: str) -> None:
+    """The fault stands under the key to set, and names the listener."""
+    sip = SipSettings(listen=(Listener.parse(listener),))
+    (fault,) = Settings(sip=sip).conflicts()
+
+    assert "tls.certificate" == fault.key
+    assert listener in fault.message
+    assert [] == list(Settings(sip=sip, tls=TlsSettings(certificate="c.pem")).conflicts())
 
 
 def test_any_free_port_may_be_asked_for_twice() -> None:
