@@ -15,6 +15,7 @@ from api.ports import (
     NotUnique,
     RevisionMoved,
     StoreUnavailable,
+    TooManyListeners,
 )
 
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ class Fault:
 CATALOGUE: Mapping[type[Exception], Fault] = {
     Gone: Fault(410, "gone", "API version 1 is not supported. Please upgrade your code to use version 2."),
     TooManyRequests: Fault(429, "too_many_requests", "too many requests"),
+    TooManyListeners: Fault(429, "too_many_requests", "too many listeners"),
     UnspecifiedFault: Fault(500, "unspecified_fault", "unspecified fault"),
     NoEndpoint: Fault(500, "unspecified_fault", "unspecified fault"),
     FaultyRequest: Fault(404, "faulty_request", "faulty request"),
