@@ -10,7 +10,7 @@ from daemon.leg import MAX_CHALLENGES, LiveLeg, authorised
 from sip.dialog import Dialog
 from sip.errors import ParseError, SipError, TransactionTimeout
 from sip.invite import Invitee, build_invite
-from sip.outcome import refused, told_cause, unheard, unreachable
+from sip.outcome import ANSWERED_ELSEWHERE, refused, told_cause, unheard, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,8 @@ class Target:
     """Whether the dialog's requests find their way by its URIs rather than along the flow of a registration."""
     talk: bool = False
     """Whether a phone that knows `talk` is told to answer by it."""
+    counts_missed: bool = False
+    """Whether the phone is not told that a call was answered elsewhere (`sip.ignore_completed_elsewhere` false)."""
 
 
 class Host(Protocol):
@@ -78,7 +80,8 @@ class Invitation:
         """Send CANCEL, as soon as RFC 3261 9.1 lets us."""
         self._cancelled = True
         if self._transaction is not None:
-            self._transaction.cancel(("Reason", reason))
+            untold = self.target.counts_missed and reason == ANSWERED_ELSEWHERE
+            self._transaction.cancel(*(() if untold else (("Reason", reason),)))
 
     def _begin(self, request: Request, *, challenges: int) -> None:
         def on_response(response: Response) -> None:

@@ -185,6 +185,7 @@ class Targets:
             device_id=device.id,
             credentials=Credentials(username, password) if username and password else None,
             talk=wish.auto_answer,
+            counts_missed=_sip(device).get("ignore_completed_elsewhere") is False,
         )
 
     def _follow(self, binding: Binding) -> Callable[[], Flow]:

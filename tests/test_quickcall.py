@@ -240,6 +240,17 @@ async def test_every_contact_is_rung_and_the_first_answer_wins(world: World) -> 
     assert first.cancelled is None
 
 
+async def test_a_phone_may_want_to_count_missed_calls(world: World) -> None:
+    """sip.ignore_completed_elsewhere false (contract 6.7)."""
+    desk = world.device("1001", 5001, sip={"ignore_completed_elsewhere": False})
+    world.register("1001", 5011)
+    await world.call(desk)
+    first, second = world.sip.take("INVITE"), world.sip.take("INVITE")
+    first.answer(200, sdp(4001), tag="dev")
+
+    assert [] == second.cancelled
+
+
 async def test_auto_answer_asks_the_phone_in_its_own_way(world: World) -> None:
     """By the vendor of the binding's User-Agent (vendors 3)."""
     await world.call(world.device("1001", 5001, user_agent=YEALINK))
