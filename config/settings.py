@@ -173,6 +173,24 @@ class ApiSettings(Section):
     token_ttl: int = key(3600, Rule(unit="seconds", least=1, most=31_536_000))
     """Life of an auth token."""
 
+    anonymous_quickcall: bool = key(default=False)
+    """Whether `quickcall` works without a token, for every device that does not say
+    `allow_anonymous_quickcalls: false`."""
+
+    rate: int = key(10, Rule(unit="a second", least=1, most=100_000))
+    """Logins and quickcalls that one client may ask for, for each account, in the long run."""
+
+    burst: int = key(100, Rule(least=1, most=1_000_000))
+    """Logins and quickcalls that one client may ask for at once."""
+
+    realm_suffix: str = key(
+        "sip.roost.local", Rule(pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", example="sip.example.com")
+    )
+    """Domain below which an account gets its realm that is made without one."""
+
+    trusted_proxies: tuple[str, ...] = key(("127.0.0.1", "::1"))
+    """Addresses of reverse proxies, whose X-Forwarded-For tells which client asks."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings(Section):

@@ -37,7 +37,7 @@ from sip.vendors import VendorTable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from config.settings import Settings, SipSettings
+    from config.settings import ApiSettings, Settings, SipSettings
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +118,8 @@ class Roost:
 
     async def _serve_api(self, ports: Ports) -> str:
         listen = self._settings.api.listen
-        runner = web.AppRunner(make_app(ports, Policy(version=version("roost"))), access_log=None, handle_signals=False)
+        app = make_app(ports, _api_policy(self._settings.api))
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         self._undo("api", runner.cleanup)
         site = web.TCPSite(runner, listen.host, listen.port, shutdown_timeout=STOP_LIMIT / 2)
@@ -126,6 +127,17 @@ class Roost:
         bound = Address(*runner.addresses[0][:2])
         log.info("api.listening", address=str(bound))
         return f"http://{bound}"
+
+
+def _api_policy(api: ApiSettings) -> Policy:
+    return Policy(
+        version=version("roost"),
+        anonymous_quickcall=api.anonymous_quickcall,
+        account_realm_suffix=api.realm_suffix,
+        rate_capacity=api.burst,
+        rate_per_second=api.rate,
+        trusted_proxies=frozenset(api.trusted_proxies),
+    )
 
 
 def _registration_policy(sip: SipSettings) -> RegistrationPolicy:
