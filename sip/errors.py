@@ -34,3 +34,7 @@ class TransactionTimeout(SipError):
 
 class TransportFailed(SipError):
     """The flow could not carry the message: refused, closed, or too large (RFC 3261 18.4)."""
+
+
+class ConnectionLost(TransportFailed):
+    """The connection closed while an answer was awaited: the message may have arrived."""

@@ -79,7 +79,8 @@ async def test_older_database_is_copied_before_it_is_changed(store_path: Path) -
     copy = store_path.with_name("roost.db.before-2")
     assert schema_of(copy) == before
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    assert sorted(path.name for path in store_path.parent.iterdir()) == ["roost.db", "roost.db.before-2"]
+    copies = [f"roost.db.before-{step}" for step in range(2, NEWEST + 1)]
+    assert sorted(path.name for path in store_path.parent.iterdir()) == ["roost.db", *copies]
 
 
 @pytest.mark.parametrize("version", [0, NEWEST])

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sip.errors import ParseError, SipError, TransactionTimeout, TransportFailed
+from sip.errors import ConnectionLost, ParseError, SipError, TransactionTimeout, TransportFailed
 from sip.message import Request, Response
 from sip.timers import LINGER, Timer, TimerLanes
 from sip.transaction import (
@@ -241,7 +241,7 @@ class TransactionLayer:
     def flow_lost(self, flow: Flow) -> None:
         """Fail the requests that wait for an answer over a connection that is gone."""
         for transaction in [client for client in self._clients.values() if client.flow == flow]:
-            self._client_failed(transaction, TransportFailed("the connection closed"))
+            self._client_failed(transaction, ConnectionLost("the connection closed"))
 
     def run_server(self, transaction: ServerTransaction, effects: tuple[Effect, ...]) -> None:
         """Do what a server transaction's step asked for."""
