@@ -129,6 +129,7 @@ class Api:
             await identify_token(call)
         if route is None:
             raise await _lost(call, tokens)
+        call.place = route.path
         await self._admit(request, call, route)
         check_content_type(request)
         check_accept(call)
@@ -236,11 +237,11 @@ def _respond(call: Call, answer: Answer) -> web.Response:
 def _refuse(call: Call, error: Exception) -> web.Response:
     refusal = refuse(error)
     if refusal is None:
-        log.error("api.failed", request_id=call.request_id, method=call.method, path=call.path, exc_info=error)
+        log.error("api.failed", request_id=call.request_id, method=call.method, route=call.place, exc_info=error)
         refusal = Refusal(500, "unspecified_fault", {"message": "unspecified fault"})
     elif refusal.status >= 500:  # the server's faults
         reason = str(error)
-        log.warning("api.refused", request_id=call.request_id, path=call.path, reason=reason, status=refusal.status)
+        log.warning("api.refused", request_id=call.request_id, route=call.place, reason=reason, status=refusal.status)
     headers = {**_fixed_headers(call), **cors_headers(call.routes, call.method), **refusal.headers}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(call.routes)

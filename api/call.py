@@ -39,6 +39,8 @@ class Call:
     request_id: str
     routes: Mapping[str, Route] = field(default_factory=dict)
     """By method, of the path."""
+    place: str = ""
+    """The route's path, for the log: the request's own may hold a token."""
     params: dict[str, str] = field(default_factory=dict)
     """The variable parts of the path."""
     data: Json = field(default_factory=dict)

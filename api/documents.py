@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import quote
 
 from api.call import Answer, Call, public, shown
-from api.errors import BadIdentifier, PreconditionFailed, ValidationFailed
+from api.errors import BadIdentifier, PreconditionFailed, ValidationFailed, faults_of
 from api.ports import Document, Draft, JsonObject, Kind, RevisionMoved
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ MAX_TRIES: Final = 20  # a writer outside this process would have to win each ti
 MAX_ID: Final = 128
 TAKEN_IDS: Final = frozenset({"status", "count"})
 """Words that stand where ids do; a document of that name could not be reached."""
+NOT_STORED: Final = frozenset({"id", "auth_token"})
 
 Prepare: TypeAlias = Callable[[Call, JsonObject, "Document | None"], Awaitable[Draft]]
 """Turns what the client sent (merged, for a PATCH) into a draft, given what is stored. Raises ValidationFailed."""
@@ -78,8 +79,8 @@ def deleted(document: Document) -> Answer:
 
 
 def strip_private(data: JsonObject) -> JsonObject:
-    """Return the data without what no client may set: private keys, and the id, which the URL says."""
-    return {key: value for key, value in data.items() if not key.startswith(("_", "pvt_")) and key != "id"}
+    """Return the data without what is no part of a document: private keys, the id, which the URL says, a token."""
+    return {key: value for key, value in data.items() if not key.startswith(("_", "pvt_")) and key not in NOT_STORED}
 
 
 def merged(stored: JsonObject, sent: JsonObject) -> JsonObject:
@@ -114,13 +115,7 @@ def chosen_id(data: JsonObject) -> str | None:
 async def find_conflicts(call: Call, draft: Draft, faults: Faults) -> Faults:
     """Return the rules of uniqueness that the draft breaks, as far as its other faults let it be asked."""
     askable = Draft(draft.kind, draft.account_id, draft.id, _without(draft.data, _mistyped(faults)), draft.private)
-    found: Faults = {}
-    for violation in await call.ports.documents.conflicts(askable):
-        found.setdefault(violation.key, {})[violation.rule] = {
-            "message": violation.message,
-            "cause": violation.cause,
-        }
-    return found
+    return faults_of(await call.ports.documents.conflicts(askable))
 
 
 def combine(*parts: Faults) -> Faults:

@@ -32,11 +32,12 @@ async def test_unknown_keys_are_kept_at_every_level(api: Api) -> None:
 
 
 async def test_private_keys_are_dropped(api: Api) -> None:
-    """No client sets or sees what begins with `_` or `pvt_`."""
-    device = await api.put_device(_id="x", pvt_type="account", pvt_tree=[], _read_only={})
+    """No client sets or sees what begins with `_` or `pvt_`, and no token is stored with a document."""
+    device = await api.put_device(_id="x", pvt_type="account", pvt_tree=[], _read_only={}, auth_token=api.token)
     stored = await api.stored(Kind.DEVICE, device["id"])
 
     assert not [key for key in device if key.startswith(("_", "pvt_"))]
+    assert "auth_token" not in device
     assert stored.private == {}
 
 
@@ -356,6 +357,28 @@ async def test_concurrent_patches_lose_nothing(api: Api, device_id: str) -> None
     device = (await api.ask("GET", f"/devices/{device_id}"))["data"]
 
     assert {f"key{number}": number for number in range(64)}.items() <= device.items()
+
+
+async def test_clients_at_once_lose_nothing_that_was_answered(api: Api) -> None:
+    """64 clients create, change and delete, each its own and all one common device."""
+    common = (await api.put_device(name="common"))["id"]
+
+    async def work(number: int) -> str:
+        device_id = (await api.put_device(name=f"d{number}", sip={"username": f"user{number}"}))["id"]
+        await api.ask("PATCH", f"/devices/{device_id}", data={"step": 1})
+        await api.ask("PATCH", f"/devices/{common}", data={"seen": {str(number): device_id}})
+        await api.ask("PATCH", f"/devices/{device_id}", data={"step": 2})
+        if number % 2:
+            await api.ask("DELETE", f"/devices/{device_id}")
+        return str(device_id)
+
+    ids = await asyncio.gather(*(work(number) for number in range(64)))
+    rows = (await api.ask("GET", "/devices", params={"paginate": "false"}))["data"]
+
+    assert {row["id"] for row in rows} == {common, *ids[::2]}
+    assert (await api.ask("GET", f"/devices/{common}"))["data"]["seen"] == {str(n): each for n, each in enumerate(ids)}
+    for device_id in ids[::2]:
+        assert (await api.ask("GET", f"/devices/{device_id}"))["data"]["step"] == 2
 
 
 async def test_conditional_patches_win_once(api: Api, device_id: str) -> None:

@@ -10,8 +10,9 @@ from api_client import Api, LoggedControl, LoggedQuickcalls, TablePresence
 from structlog.testing import capture_logs
 
 from api.app import make_app
+from api.documents import MAX_TRIES
 from api.errors import CATALOGUE, ApiError, refuse
-from api.ports import Document, Kind, PortError, Ports, StoreUnavailable
+from api.ports import Document, Kind, PortError, Ports, RevisionMoved, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,17 @@ class FailingDocuments:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self.failure: Exception | None = None
+        self.moves = 0
+        """How many writes still find that another process was faster."""
 
     def _check(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+    def _move(self) -> None:
+        if self.moves:
+            self.moves -= 1
+            raise RevisionMoved
 
     async def get(self, kind: Kind, account_id: str, document_id: str) -> Document | None:
         return await self._documents.get(kind, account_id, document_id)
@@ -61,10 +69,12 @@ class FailingDocuments:
 
     async def replace(self, draft: Draft, *, revision: str) -> Document:
         self._check()
+        self._move()
         return await self._documents.replace(draft, revision=revision)
 
     async def delete(self, kind: Kind, account_id: str, document_id: str, *, revision: str) -> Document:
         self._check()
+        self._move()
         return await self._documents.delete(kind, account_id, document_id, revision=revision)
 
 
@@ -126,6 +136,23 @@ async def test_deleted_in_between(failing: tuple[Api, FailingDocuments]) -> None
     answers = await asyncio.gather(*(api.send("DELETE", path) for _ in range(4)))
 
     assert sorted(answer.status for answer in answers) == [200, 404, 404, 404]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "POST", "DELETE"])
+async def test_another_writer_was_faster(failing: tuple[Api, FailingDocuments], method: str) -> None:
+    """The write is redone on what is there now; with If-Match the client decides, and in the end it is 409."""
+    api, documents = failing
+    path = f"/devices/{(await api.put_device())['id']}"
+    revision = (await api.ask("GET", path))["revision"]
+    documents.moves = 1
+    conditional = await api.send(method, path, data={"name": "m"}, headers={"If-Match": revision})
+    documents.moves = MAX_TRIES
+    envelope = await api.ask(method, path, data={"name": "m"}, status=409)
+    documents.moves = MAX_TRIES - 1
+    await api.ask(method, path, data={"name": "m"})
+
+    assert conditional.status == 412
+    assert envelope["message"] == "datastore_conflict"
 
 
 def test_every_refusal_has_its_row() -> None:
