@@ -83,6 +83,15 @@ def known_keys() -> list[Key]:
     ]
 
 
+def changed_keys(old: Settings, new: Settings) -> list[str]:
+    """Return the paths of the keys in which two settings differ."""
+    return [
+        key.path
+        for key in known_keys()
+        if getattr(getattr(old, key.section), key.name) != getattr(getattr(new, key.section), key.name)
+    ]
+
+
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """Read the settings from `path`, else `$ROOST_CONFIG`, else /etc/roost/roost.toml if it is there.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,12 +15,14 @@ from aiohttp import web
 from api.app import make_app
 from api.policy import Policy
 from api.ports import Ports
+from config.loader import ConfigError, changed_keys
 from daemon.bootstrap import announce, bootstrap
 from daemon.calls import LiveCalls
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
 from daemon.lifecycle import Stage, run_stages
-from daemon.presence import Presence
+from daemon.log import set_level
+from daemon.presence import Happening, Presence
 from daemon.provisioning import Provisioning
 from daemon.qualify import Qualifier
 from daemon.quickcall import Quickcalls
@@ -30,7 +33,10 @@ from daemon.targets import Targets
 from sip.digest import Algorithm
 from sip.flow import Address, Transport
 from sip.io.endpoint import Endpoint
+from sip.io.policy import EndpointPolicy
+from sip.io.tls import TlsFiles
 from sip.nonce import NonceSigner
+from sip.patience import IDLE_TIMEOUT, StreamLimits
 from sip.registrar import RegistrarPolicy
 from sip.vendors import VendorTable
 
@@ -38,22 +44,30 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from config.settings import ApiSettings, Settings, SipSettings
+    from sip.location import Binding
 
 log = structlog.get_logger(__name__)
 
 NONCE_LIFETIME: Final = 3600.0  # seconds: a phone that refreshes hourly needs no second round trip
 NONCE_KEY: Final = "nonce-key"
+EXPIRY_WARNING: Final = 21  # days before the end of a certificate
+RELOADED: Final = frozenset(
+    f"tls.{name}" for name in ("certificate", "key", "ca_file", "minimum_version", "ciphers")
+) | {"log.level"}
+"""Keys that a reload takes; the others need a restart."""
 STOP_LIMIT: Final = 5.0  # seconds that each stage of a stop may take
 
 
 class Roost:
     """The daemon. Make it, `start` it and `stop` it within one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
         self._settings = settings
+        self._reread = reread or (lambda: settings)
         self._stages: list[Stage] = []
         self._directory = Directory()
         self._vendors = VendorTable.shipped()
+        self._endpoint: Endpoint | None = None
         self._presence: Presence | None = None
         self._calls: LiveCalls | None = None
 
@@ -64,7 +78,7 @@ class Roost:
         self._undo("store", store.close)
         created = await bootstrap(store, settings)
         dispatcher = Dispatcher()
-        endpoint = Endpoint(dispatcher)
+        endpoint = self._endpoint = Endpoint(dispatcher, _endpoint_policy(settings))
         self._undo("sip", endpoint.close)
         presence = self._presence = Presence(store.bindings, self._directory, flow_grace=settings.sip.flow_grace)
         self._undo("presence", presence.close)
@@ -73,6 +87,7 @@ class Roost:
         qualifier = Qualifier(endpoint, presence, self._directory, self._vendors, settings.sip.qualify_interval)
         self._undo("qualify", qualifier.close)
         presence.subscribe(qualifier.happened)
+        presence.subscribe(_trusting(endpoint))
         documents = Provisioning(store.documents, listeners=[self._directory, qualifier], flusher=control)
         self._undo("flushes", documents.close)
         calls = self._calls = LiveCalls(endpoint)
@@ -101,6 +116,25 @@ class Roost:
         """Take everything down, in the reverse order of its start: the API first, the store last."""
         await run_stages(reversed(self._stages))
 
+    async def reload(self) -> None:
+        """Read the configuration, certificate and key anew, and take what can change: TLS's files, the log's level.
+
+        What is wrong with them is logged, and everything stays as it was.
+        """
+        try:
+            fresh = self._reread()
+            if self._endpoint is not None:
+                self._endpoint.reload_tls(_tls_files(fresh))
+                _tell_certificate(self._endpoint)
+        except (ConfigError, OSError) as error:
+            log.error("config.refused", reason=str(error))  # noqa: TRY400 - the operator's fault, told in full
+            return
+        set_level(fresh.log.level)
+        standing = [key for key in changed_keys(self._settings, fresh) if key not in RELOADED]
+        log.info("config.reloaded")
+        if standing:
+            log.warning("config.needs_restart", keys=standing)
+
     def _undo(self, name: str, close: Callable[[], Awaitable[None]]) -> None:
         self._stages.append(Stage(name, STOP_LIMIT, close))
 
@@ -115,6 +149,7 @@ class Roost:
             transport = Transport[listener.transport.name]
             bound = await endpoint.listen(transport, Address(listener.host, listener.port))
             log.info("sip.listening", transport=transport.value, address=str(bound))
+        _tell_certificate(endpoint)
 
     async def _serve_api(self, ports: Ports) -> str:
         listen = self._settings.api.listen
@@ -138,6 +173,42 @@ def _api_policy(api: ApiSettings) -> Policy:
         rate_per_second=api.rate,
         trusted_proxies=frozenset(api.trusted_proxies),
     )
+
+
+def _trusting(endpoint: Endpoint) -> Callable[[Happening, Binding], None]:
+    """Return a listener that lifts the limit on messages from where phones are registered."""
+
+    def happened(happening: Happening, binding: Binding) -> None:
+        if happening is Happening.REGISTERED or happening is Happening.REFRESHED:
+            endpoint.trust(binding.flow.remote.host)
+
+    return happened
+
+
+def _endpoint_policy(settings: Settings) -> EndpointPolicy:
+    sip = settings.sip
+    return EndpointPolicy(
+        tls=_tls_files(settings),
+        # A phone that says nothing else refreshes its registration; after two that it missed it is gone.
+        streams=StreamLimits(idle=max(IDLE_TIMEOUT, 2.0 * sip.max_expires), keepalive=sip.tcp_keepalive),
+        rate_per_source=sip.rate_per_source,
+        rate_burst=sip.rate_burst,
+        max_connections=sip.max_connections,
+        max_connections_per_source=sip.max_connections_per_source,
+    )
+
+
+def _tls_files(settings: Settings) -> TlsFiles:
+    tls = settings.tls
+    return TlsFiles(tls.certificate, tls.key, tls.ca_file, tls.minimum_version, tls.ciphers)
+
+
+def _tell_certificate(endpoint: Endpoint) -> None:
+    expires = endpoint.certificate_expires()
+    if expires is not None:
+        days = (expires - datetime.now(timezone.utc)).days
+        tell = log.info if days >= EXPIRY_WARNING else log.warning
+        tell("tls.certificate", expires=expires.isoformat(), days_left=days)
 
 
 def _registration_policy(sip: SipSettings) -> RegistrationPolicy:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from api.ports import PortError
-from config.loader import known_keys
+from config.loader import known_keys, load
 from daemon.cli_accounts import account, init, token
 from daemon.cli_config import config_option, load_settings
 from daemon.cli_tls import tls
@@ -23,6 +23,7 @@ except ImportError:  # no wheel for this platform: asyncio's own loop does the s
     from asyncio import run as run_loop  # type: ignore[assignment]  # what we use of both is the same
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from config.settings import Settings
@@ -51,7 +52,7 @@ def run(config: Path | None) -> None:
     loaded = load_settings(config)
     configure_logging(loaded.settings.log)
     try:
-        run_loop(_serve(loaded.settings))
+        run_loop(_serve(loaded.settings, lambda: load(config, os.environ).settings))
     except (OSError, PortError, MigrationRefused) as error:
         raise click.ClickException(f"cannot start: {error}") from error
 
@@ -78,8 +79,8 @@ def demo() -> None:
     raise SystemExit(0 if run_demo() else 1)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     # Imported here, so that the other commands start without the SIP stack and the HTTP server.
     from daemon.app import Roost
 
-    await serve(Roost(settings), Notifier.from_environ(os.environ))
+    await serve(Roost(settings, reread), Notifier.from_environ(os.environ))

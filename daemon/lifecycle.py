@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +29,10 @@ class Service(Protocol):
 
     async def stop(self) -> None:
         """End what was started, also after a start that failed half-way; `run_stages` bounds its time."""
+        ...
+
+    async def reload(self) -> None:
+        """Read the configuration anew and take from it what can change meanwhile."""
         ...
 
     def status(self) -> str:
@@ -70,16 +75,18 @@ class Notifier:
 async def serve(service: Service, notifier: Notifier, *, stop: asyncio.Event | None = None) -> None:
     """Run the service until SIGTERM, SIGINT or `stop`, and stop it in order; a second signal ends it at once.
 
-    What its start raises is raised on, after its stop.
+    SIGHUP reloads it. What its start raises is raised on, after its stop.
     """
     stop = stop or asyncio.Event()
-    hurry = asyncio.Event()
-    with _signals(stop, hurry):
+    hurry, again = asyncio.Event(), asyncio.Event()
+    with _signals(stop, hurry, again):
         try:
             if await _unless(stop, service.start()):
                 notifier.send(READY=1, STATUS=service.status())
                 log.info("daemon.started", status=service.status())
-                await stop.wait()
+                while await _unless(stop, again.wait()):
+                    again.clear()
+                    await _reload(service, notifier)
         finally:
             notifier.send(STOPPING=1, STATUS="stopping")
             log.info("daemon.stopping")
@@ -100,7 +107,17 @@ async def run_stages(stages: Iterable[Stage]) -> None:
             log.exception("stop.failed", stage=stage.name)
 
 
-async def _unless(event: asyncio.Event, work: Awaitable[None]) -> bool:
+async def _reload(service: Service, notifier: Notifier) -> None:
+    notifier.send(RELOADING=1, MONOTONIC_USEC=time.monotonic_ns() // 1000)
+    log.info("daemon.reloading")
+    try:
+        await service.reload()
+    except Exception:  # the task supervisor of the reload: what runs shall go on
+        log.exception("daemon.reload_failed")
+    notifier.send(READY=1, STATUS=service.status())
+
+
+async def _unless(event: asyncio.Event, work: Awaitable[object]) -> bool:
     """Do the work and return True, or give it up when the event comes first and return False."""
     task = asyncio.ensure_future(work)
     waiter = asyncio.ensure_future(event.wait())
@@ -117,7 +134,7 @@ async def _unless(event: asyncio.Event, work: Awaitable[None]) -> bool:
 
 
 @contextlib.contextmanager
-def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
+def _signals(stop: asyncio.Event, hurry: asyncio.Event, again: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def told(number: signal.Signals) -> None:
@@ -126,8 +143,9 @@ def _signals(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
 
     for number in SIGNALS:
         loop.add_signal_handler(number, told, number)
+    loop.add_signal_handler(signal.SIGHUP, again.set)
     try:
         yield
     finally:
-        for number in SIGNALS:
+        for number in (*SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)

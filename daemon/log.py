@@ -45,17 +45,29 @@ MAX_DEPTH = 6
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Set up structlog, and send what the standard library's loggers say (aiohttp, asyncio, warnings) through it."""
     stream = stream or sys.stderr
-    level = logging.getLevelName(settings.level.upper())
     structlog.configure(
         processors=[*_shared_processors(), *_renderers(settings.format, stream)],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=Levelled,
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Unbroken(stream))),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=level, handlers=[StructlogHandler()], force=True)
+    logging.basicConfig(handlers=[StructlogHandler()], force=True)
+    set_level(settings.level)
     # At debug it logs every statement with its values, keys and passwords among them.
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+def set_level(name: str) -> None:
+    """Change what is logged from now on, also by loggers that are in use."""
+    level = logging.getLevelName(name.upper())
+    # structlog has a class for each level, in which what is below it does nothing; loggers keep theirs for good.
+    Levelled.__bases__ = (structlog.make_filtering_bound_logger(level),)
+    logging.getLogger().setLevel(level)
+
+
+class Levelled(structlog.make_filtering_bound_logger(logging.INFO)):  # type: ignore[misc]  # a class made at run time
+    """The loggers' class; what stands above it changes with the level."""
 
 
 class StructlogHandler(logging.Handler):

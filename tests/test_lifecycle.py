@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 class Recorder:
     """A service that notes what was asked of it."""
 
-    def __init__(self, *, start_blocks: bool = False, stop_blocks: bool = False, fails: bool = False) -> None:
+    def __init__(
+        self, *, start_blocks: bool = False, stop_blocks: bool = False, start_fails: bool = False, fails: bool = False
+    ) -> None:
         self.calls: list[str] = []
         self.started = asyncio.Event()
         self.stopping = asyncio.Event()
-        self._start_blocks, self._stop_blocks, self._fails = start_blocks, stop_blocks, fails
+        self.reloaded = asyncio.Event()
+        self._start_blocks, self._stop_blocks = start_blocks, stop_blocks
+        self._start_fails, self._fails = start_fails, fails
 
     async def start(self) -> None:
         self.calls.append("start")
         self.started.set()
-        if self._fails:
+        if self._start_fails:
             raise OSError("address in use")
         if self._start_blocks:
             await asyncio.Event().wait()
@@ -40,6 +44,12 @@ class Recorder:
         if self._stop_blocks:
             await asyncio.Event().wait()
         self.calls.append("stopped")
+
+    async def reload(self) -> None:
+        self.calls.append("reload")
+        self.reloaded.set()
+        if self._fails:
+            raise ValueError("broken")
 
     def status(self) -> str:
         return "0 phones"
@@ -68,6 +78,23 @@ async def test_signal_during_start_stops_what_was_started() -> None:
     assert ["start", "stop", "stopped"] == service.calls
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_hangup_reloads_and_the_service_goes_on(*, fails: bool) -> None:
+    """SIGHUP reads the configuration anew; what goes wrong with that stops nothing."""
+    service = Recorder(fails=fails)
+    stop = asyncio.Event()
+    task = asyncio.create_task(serve(service, Notifier(), stop=stop))
+    await service.started.wait()
+    for _ in range(2):
+        service.reloaded.clear()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.wait_for(service.reloaded.wait(), 5)
+    stop.set()
+    await asyncio.wait_for(task, 5)
+
+    assert ["start", "reload", "reload", "stop", "stopped"] == service.calls
+
+
 async def test_second_signal_cuts_the_stop_short() -> None:
     """Whoever presses Ctrl-C twice does not want to wait."""
     service = Recorder(stop_blocks=True)
@@ -83,7 +110,7 @@ async def test_second_signal_cuts_the_stop_short() -> None:
 
 async def test_failed_start_is_stopped_and_raised() -> None:
     """What a start raises comes out, after what had been started was stopped."""
-    service = Recorder(fails=True)
+    service = Recorder(start_fails=True)
     with pytest.raises(OSError, match="address in use"):
         await serve(service, Notifier())
 

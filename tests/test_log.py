@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from config.settings import LogSettings
-from daemon.log import MASK, MAX_DEPTH, configure_logging, mask_secrets
+from daemon.log import MASK, MAX_DEPTH, configure_logging, mask_secrets, set_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,23 @@ def test_format_follows_setting_and_terminal(form: str, stream: io.StringIO, *, 
 
     assert is_json == stream.getvalue().startswith("{")
     assert "daemon.started" in stream.getvalue()
+
+
+def test_level_changes_for_loggers_in_use() -> None:
+    """A reload may ask for more or less than the start did, of loggers that have logged already."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(), stream)
+    logger = structlog.get_logger()
+    for level in ("info", "debug", "error"):
+        set_level(level)
+        logger.debug("at.debug", at=level)
+        logger.info("at.info", at=level)
+        logging.getLogger("aiohttp.server").info("of the library")
+
+    assert [("at.info", "info"), ("at.debug", "debug"), ("at.info", "debug")] == [
+        (line["event"], line["at"]) for line in lines(stream) if "at" in line
+    ]
+    assert 2 == stream.getvalue().count("of the library")
 
 
 def test_level_cuts_what_is_below() -> None:
