@@ -76,7 +76,8 @@ class SourceGuard:
             self._trusted[source] = float("inf")
         if len(self._young) >= MAX_SOURCES // 2:
             self._old, self._young = self._young, {}
-        return self._old.get(source, now)
+        full_at = self._young[source] = self._old.get(source, now)
+        return full_at
 
     def _drop_stale(self, now: float) -> bool:
         if now - self._swept < SWEEP_EVERY:
