@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 PYTHONS := python3.11 python3.12 python3.10 python3
 
 # Programs of the real peers, and the Debian packages that have them.
-PEERS := sipp=sip-tester baresip=baresip-core sipsak=sipsak sip-options=sofia-sip-bin svmap=sipvicious
+PEERS := sipp=sip-tester baresip=baresip-core sipsak=sipsak sip-options=sofia-sip-bin svmap=sipvicious curl=curl jq=jq
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 # Root needs nothing, others a sudo that asks for no password; who has neither may not install.
 AS_ROOT := $(shell if [ "$$(id -u)" = 0 ]; then echo env; elif sudo -n true 2>/dev/null; then echo sudo env; else echo false; fi)

@@ -17,6 +17,7 @@ from config import settings as source
 from config.listen import HostPort, Listener
 from config.loader import Key, known_keys
 from config.settings import Settings
+from config.values import to_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,15 +117,7 @@ def _kind(hint: object) -> str:
 
 
 def _default(key: Key, kind: type) -> str:
-    return _toml(getattr(kind(), key.name))
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, (int, float)) else f'"{value}"'
+    return to_toml(getattr(kind(), key.name))
 
 
 def _limits(key: Key) -> str:

@@ -5,6 +5,7 @@ Rule: the text of a fault is a sentence for the operator, and never shows a secr
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -40,6 +41,15 @@ def decode_text(hint: Any, text: str) -> object:
     if get_origin(hint) is tuple:
         return [decode_text(get_args(hint)[0], part.strip()) for part in text.split(",") if part.strip()]
     return _DECODERS[hint](text) if hint in _DECODERS else text
+
+
+def to_toml(value: object) -> str:
+    """Return the value as a TOML file has it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(to_toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else json.dumps(str(value), ensure_ascii=False)
 
 
 def _read_text(raw: object, rule: Rule) -> str:

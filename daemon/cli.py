@@ -10,6 +10,7 @@ import click
 
 from api.ports import PortError
 from config.loader import known_keys, load
+from config.values import to_toml
 from daemon.cli_accounts import account, init, token
 from daemon.cli_config import config_option, load_settings
 from daemon.cli_tls import tls
@@ -66,8 +67,7 @@ def check_config(config: Path | None) -> None:
     click.echo(f"from the environment: {', '.join(loaded.overrides) or 'nothing'}")
     for key in known_keys():
         value = getattr(getattr(loaded.settings, key.section), key.name)
-        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        click.echo(f"{key.path} = {MASK if key.rule.secret and shown else shown}".rstrip())
+        click.echo(f"{key.path} = {MASK if key.rule.secret and value else to_toml(value)}")
 
 
 @main.command()

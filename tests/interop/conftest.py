@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from roost_process import Device
 
 PACKAGES = {
+    "curl": "curl",
+    "jq": "jq",
     "sipp": "sip-tester",
     "baresip": "baresip-core",
     "sipsak": "sipsak",
