@@ -7,15 +7,17 @@ registrations that the change ends are flushed (contract 5.7). Neither depends o
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from api.ports import Kind, PortError
+from daemon.recent import RecentDocuments
 from daemon.store.records import text_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from api.ports import Document, Draft, PageQuery, Violation
     from daemon.store import Change, StoredDocuments
@@ -63,10 +65,18 @@ _PERMISSION = (("owner_id", None), ("enabled", True))
 class Provisioning:
     """Implements `api.ports.Documents` for the API."""
 
-    def __init__(self, documents: StoredDocuments, *, listeners: Sequence[DocumentListener], flusher: Flusher) -> None:
+    def __init__(
+        self,
+        documents: StoredDocuments,
+        *,
+        listeners: Sequence[DocumentListener],
+        flusher: Flusher,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._documents = documents
         self._listeners = tuple(listeners)
         self._flusher = flusher
+        self._recent = RecentDocuments(clock)
         self._flushes: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._accounts: dict[str, int] = {}
         documents.subscribe(self._committed)
@@ -91,9 +101,16 @@ class Provisioning:
 
     async def get(self, kind: Kind, account_id: str, document_id: str) -> Document | None:
         """Return the document, or None where it does not exist or was deleted."""
+        key = (kind, account_id, document_id)
+        recent = self._recent.find(key)
+        if recent is not None:
+            return recent
+        moment = self._recent.moment
         document = await self._documents.get(kind, account_id, document_id)
-        if document is not None and kind is Kind.ACCOUNT:
-            self._meet(document)
+        if document is not None:
+            self._recent.remember(key, document, moment)
+            if kind is Kind.ACCOUNT:
+                self._meet(document)
         return document
 
     async def page(self, query: PageQuery) -> Sequence[Document]:
@@ -145,6 +162,7 @@ class Provisioning:
     def _committed(self, changes: Sequence[Change]) -> None:
         ended: list[tuple[str, str]] = []
         for change in changes:
+            self._recent.committed(change.subject)
             self._note_account(change)
             self._announce(change.old, change.new)
             if ends_registrations(change.old, change.new):

@@ -10,11 +10,14 @@ from structlog.testing import capture_logs
 
 from api.ports import Document, DocumentMissing, Draft, JsonObject, Kind, NotUnique, StoreUnavailable
 from daemon.provisioning import Provisioning, ends_registrations
+from daemon.recent import FRESH_FOR
 from daemon.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from conftest import HandClock
 
 BEFORE: JsonObject = {"enabled": True, "owner_id": "u1", "sip": {"username": "bob", "password": "secret"}}
 
@@ -92,8 +95,8 @@ def log() -> Log:
 
 
 @pytest.fixture
-async def documents(store: Store, account_id: str, log: Log) -> AsyncIterator[Provisioning]:
-    provisioning = Provisioning(store.documents, listeners=[log], flusher=log)
+async def documents(store: Store, account_id: str, log: Log, clock: HandClock) -> AsyncIterator[Provisioning]:
+    provisioning = Provisioning(store.documents, listeners=[log], flusher=log, clock=clock)
     yield provisioning
     await provisioning.close()
 
@@ -210,7 +213,7 @@ async def test_load_tells_accounts_before_what_they_hold(store: Store, account_i
 
 
 async def test_account_of_the_command_line_is_told_when_it_is_met(
-    documents: Provisioning, store_path: Path, log: Log
+    documents: Provisioning, store_path: Path, log: Log, clock: HandClock
 ) -> None:
     """Once, and again only when it was changed since; what we deleted is not revived."""
     other = await Store.open(store_path)
@@ -224,6 +227,7 @@ async def test_account_of_the_command_line_is_told_when_it_is_met(
     changed = Draft(Kind.ACCOUNT, new, new, {"name": "New", "realm": "newer.example"})
     renamed = await other.documents.replace(changed, revision=met.revision)
     await other.close()
+    clock.now += FRESH_FOR
     await documents.get(Kind.ACCOUNT, new, new)
     assert log.events[1:] == [(None, renamed.revision)]
     await documents.delete(Kind.ACCOUNT, new, new, revision=renamed.revision)
