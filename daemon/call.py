@@ -54,7 +54,7 @@ class Order:
     find_number: Callable[[], Awaitable[Sequence[Target] | Ending]]
     """Looks the number up, once the device has answered."""
     facts: Mapping[str, object]
-    """What every log line of the call says."""
+    """What every log line and event of the call says."""
 
 
 class Call:
@@ -66,6 +66,7 @@ class Call:
         order: Order,
         dialogs: dict[DialogId, tuple[Call, ev.Leg]],
         chance: Callable[[], float],
+        tell: Callable[[str, Mapping[str, object]], None],
         on_over: Callable[[Call], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -75,6 +76,7 @@ class Call:
         self._sip = sip
         self._order = order
         self._dialogs = dialogs
+        self._on_event = tell
         self._on_over = on_over
         self._flow = Callflow(order.media, order.limits, chance)
         self._log = log.bind(**order.facts)
@@ -91,9 +93,18 @@ class Call:
         self._shown: dict[Side, Target] = {}
         self._began = self._connected = self._loop.time()
 
+    @property
+    def account_id(self) -> str:
+        """The account that the call belongs to; empty where nobody said."""
+        return str(self._order.facts.get("account_id", ""))
+
+    def device_of(self, leg: ev.Leg) -> str:
+        """Return the id of the device behind a leg; empty where it is none of ours."""
+        return self._invitations[leg.branch].target.device_id
+
     def begin(self) -> None:
         """Ring the device."""
-        self._log.info("quickcall.started", branches=len(self._order.targets))
+        self._tell("quickcall.started", branches=len(self._order.targets))
         self._feed(ev.Start(len(self._order.targets)))
 
     def stop(self, ending: Ending) -> None:
@@ -280,6 +291,9 @@ class Call:
 
     # Telling
 
+    def _tell(self, name: str, **facts: object) -> None:
+        self._on_event(name, {**self._order.facts, **facts})
+
     def _report(self, effect: ev.Report) -> None:
         if effect.stage is ev.Stage.ENDED:
             self._end(effect.ending or Ending(Outcome.FAILED, None, 500, 41))
@@ -288,7 +302,7 @@ class Call:
         if effect.side is not None:
             target = self._shown[effect.side]
             facts = {"side": effect.side.value, "leg": target.invitee.call_id, "leg_device": target.device_id}
-        self._log.info(_EVENTS[effect.stage], **facts)
+        self._tell(_EVENTS[effect.stage], **facts)
         if effect.stage is ev.Stage.CONNECTED:
             self._connected = self._loop.time()
             self._probe = self._loop.call_later(self._order.limits.probe, self._probe_legs)
@@ -318,7 +332,7 @@ class Call:
             task.cancel()
         now = self._loop.time()
         talked = round(now - self._connected, 3) if self._connected > self._began else 0.0
-        self._log.info("quickcall.ended", **describe(ending), lasted=round(now - self._began, 3), talked=talked)
+        self._tell("quickcall.ended", **describe(ending), lasted=round(now - self._began, 3), talked=talked)
         if not self.device_answered.done():
             self.device_answered.set_result(ending)
         if not self.over.done():

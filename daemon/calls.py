@@ -13,7 +13,10 @@ from sip.dialog import DialogId
 from sip.outcome import Ending, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from daemon.call import Order
+    from daemon.events import EventSink
     from daemon.leg import SipUser
     from sip import callevents as ev
     from sip.flow import Flow
@@ -30,8 +33,9 @@ SHUTDOWN: Final = Ending(Outcome.SHUTDOWN, None, 503, 41)
 class LiveCalls:
     """Implements `daemon.dispatch.DialogUser`."""
 
-    def __init__(self, sip: SipUser) -> None:
+    def __init__(self, sip: SipUser, events: EventSink | None = None) -> None:
         self._sip = sip
+        self._events = events
         self._calls: set[Call] = set()
         self._dialogs: dict[DialogId, tuple[Call, ev.Leg]] = {}
         self._closing = False
@@ -51,10 +55,22 @@ class LiveCalls:
 
     def begin(self, order: Order) -> Call:
         """Ring the device of an order."""
-        call = Call(self._sip, order, self._dialogs, random.random, self._calls.discard)
+        call = Call(self._sip, order, self._dialogs, random.random, self.tell, self._calls.discard)
         self._calls.add(call)
         call.begin()
         return call
+
+    def in_call(self, account_id: str) -> set[str]:
+        """Return the ids of the account's devices that talk, or are held, in a call of ours."""
+        found = {call.device_of(leg) for call, leg in self._dialogs.values() if call.account_id == account_id}
+        return found - {""}
+
+    def tell(self, name: str, facts: Mapping[str, object]) -> None:
+        """Log what happened to a call, and emit it as an event of its account."""
+        log.info(name, **facts)
+        account_id = facts.get("account_id")
+        if self._events is not None and isinstance(account_id, str):
+            self._events.emit(account_id, name, facts)
 
     def on_dialog_request(self, request: Request, transaction: ServerTransaction) -> bool:
         """Take a request with a To tag; False where its dialog is unknown."""

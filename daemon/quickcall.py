@@ -87,7 +87,7 @@ class Quickcalls:
 
     def _absent(self, facts: Mapping[str, object]) -> Ending:
         """Tell that nothing can be rung. The API's answer is the same (contract 5.10)."""
-        log.info("quickcall.ended", **facts, **describe(NOT_REGISTERED))
+        self._calls.tell("quickcall.ended", {**facts, **describe(NOT_REGISTERED)})
         return NOT_REGISTERED
 
     async def _call(
