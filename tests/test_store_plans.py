@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from daemon.store import bindings as bindings_module
-from daemon.store import documents, queries, tokens, values
+from daemon.store import deliveries, documents, queries, sync_jobs, tokens, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +21,15 @@ STATEMENTS = {
     **{name: sql for name, sql in vars(queries).items() if name.isupper()},
     **{
         f"{module.__name__.rpartition('.')[2]}{name}": sql
-        for module in (documents, tokens, values, bindings_module)
+        for module in (documents, tokens, values, bindings_module, deliveries, sync_jobs)
         for name, sql in vars(module).items()
         if isinstance(sql, str) and re.match(r"\s*(SELECT|UPDATE|DELETE)", sql)
     },
 }
 WHOLE_TABLE = {
     "bindings_LOAD",  # once, at start
+    "deliveries_OPEN",  # once, at start: the index of what is open, which is little
+    "sync_jobs_RUNNING",  # once, at start: as above
     "bindings_REMOVE_OVER",  # once, at start: an index would cost every REGISTER
 }
 ALLOWED = re.compile(

@@ -1,22 +1,28 @@
-"""What Roost keeps: documents, tokens and bindings, in one SQLite file."""
+"""What Roost keeps: documents, tokens, bindings and deliveries, in one SQLite file."""
 
 from __future__ import annotations
 
 from daemon.store.bindings import StoredBindings
+from daemon.store.deliveries import DeliveryRecord, StoredDeliveries
 from daemon.store.documents import Change, StoredDocuments
 from daemon.store.migrations import MigrationRefused
 from daemon.store.store import MasterExists, NewAccount, Store
+from daemon.store.sync_jobs import JobRecord, StoredJobs
 from daemon.store.tokens import StoredTokens
 from daemon.store.values import StoredValues
 
 __all__ = [
     "Change",
+    "DeliveryRecord",
+    "JobRecord",
     "MasterExists",
     "MigrationRefused",
     "NewAccount",
     "Store",
     "StoredBindings",
+    "StoredDeliveries",
     "StoredDocuments",
+    "StoredJobs",
     "StoredTokens",
     "StoredValues",
 ]

@@ -134,41 +134,41 @@ def _row_of(key: Key, binding: Binding, shift: float) -> tuple[object, ...]:
         transport.value,
         *local,
         *remote,
-        _packed(_PATH_SEPARATOR.join(binding.path)),
+        packed(_PATH_SEPARATOR.join(binding.path)),
         binding.q,
-        _packed(binding.call_id),
+        packed(binding.call_id),
         binding.cseq,
         binding.expires_at + shift,
         binding.granted,
         binding.first_registered + shift,
         binding.registered_at + shift,
-        _packed(binding.user_agent),
+        packed(binding.user_agent),
     )
 
 
 def _key_row(key: Key) -> tuple[object, ...]:
     aor, contact, instance, reg_id = key
-    return _packed(aor), _packed(contact), _packed(instance), reg_id
+    return packed(aor), packed(contact), packed(instance), reg_id
 
 
 def _binding_of(row: Row, shift: float) -> Binding:
     (aor, contact, instance, reg_id, account_id, device_id, transport, local_host, local_port, *rest) = row
     (remote_host, remote_port, path, q, call_id, cseq, expires_at, granted, first, last, user_agent) = rest
     return Binding(
-        Aor(_text(aor)),
+        Aor(unpacked(aor)),
         sys.intern(account_id),
         device_id,
-        _text(contact),
+        unpacked(contact),
         Flow(_TRANSPORTS[transport], _local_address(local_host, local_port), Address(remote_host, remote_port)),
-        _text(call_id),
+        unpacked(call_id),
         cseq,
         expires_at - shift,
         granted,
         first - shift,
         last - shift,
-        sys.intern(_text(user_agent)),
-        tuple(_text(path).split(_PATH_SEPARATOR)) if path else (),
-        _text(instance),
+        sys.intern(unpacked(user_agent)),
+        tuple(unpacked(path).split(_PATH_SEPARATOR)) if path else (),
+        unpacked(instance),
         reg_id,
         q,
     )
@@ -179,10 +179,11 @@ def _local_address(host: str, port: int) -> Address:
     return Address(host, port)
 
 
-def _packed(text: str) -> str | bytes:
-    # SQLite's text is UTF-8; a header of a phone may be anything.
+def packed(text: str) -> str | bytes:
+    """Return what a phone sent as SQLite can hold it: its text is UTF-8, a header may be anything."""
     return str(text) if text.isascii() else text.encode("utf-8", "surrogatepass")
 
 
-def _text(value: str | bytes) -> str:
+def unpacked(value: str | bytes) -> str:
+    """Return what `packed` was given."""
     return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")

@@ -11,8 +11,10 @@ from api.ports import DocumentMissing, Draft, Kind, PortError
 from daemon.store import queries
 from daemon.store.bindings import StoredBindings
 from daemon.store.database import Database
+from daemon.store.deliveries import StoredDeliveries
 from daemon.store.documents import StoredDocuments
 from daemon.store.records import document_of
+from daemon.store.sync_jobs import StoredJobs
 from daemon.store.tokens import StoredTokens
 from daemon.store.values import StoredValues
 
@@ -52,6 +54,8 @@ class Store:
         self.documents = StoredDocuments(database, clock)
         self.tokens = StoredTokens(database, clock, token_ttl)
         self.bindings = StoredBindings(database, clock, monotonic)
+        self.deliveries = StoredDeliveries(database, clock)
+        self.sync_jobs = StoredJobs(database)
         self.values = StoredValues(database)
         self.documents.subscribe(self.tokens.forget)
 
