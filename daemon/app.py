@@ -102,7 +102,7 @@ class Roost:
             signer=NonceSigner(await store.values.get_or_create(NONCE_KEY, _new_key), NONCE_LIFETIME),
             wall=time.time,
         )
-        dispatcher.register, dispatcher.dialogs, dispatcher.presence = registration.on_register, calls, presence
+        dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
         log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))
         await self._listen(endpoint)

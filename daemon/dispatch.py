@@ -10,8 +10,6 @@ from sip.message import Response
 from sip.uas import options_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from daemon.presence import Presence
     from sip.flow import Flow
     from sip.io.transactions import ServerTransaction
@@ -38,20 +36,41 @@ class DialogUser(Protocol):
         ...
 
 
+class Registrar(Protocol):
+    """Who takes registrations, and knows whom not to talk to."""
+
+    def on_register(self, request: Request, transaction: ServerTransaction) -> None:
+        """Answer a REGISTER."""
+        ...
+
+    def is_unwelcome(self, request: Request, source: Flow) -> bool:
+        """Tell whether the sender is to get no answer at all."""
+        ...
+
+
 class Dispatcher:
     """Implements `sip.io.endpoint.TransactionUser`. Its parts are given before the first request."""
 
-    register: Callable[[Request, ServerTransaction], None]
+    registrar: Registrar
     presence: Presence
     dialogs: DialogUser
 
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
-        """Give the request to the registrar or its dialog, or answer it (RFC 3261 8.2.1, 12.2.2)."""
+        """Give the request to its dialog or the registrar, or answer it (RFC 3261 8.2.1, 12.2.2)."""
+        # A REGISTER has no dialog, whatever its To says.
+        tagged = request.to.tag is not None and request.method != "REGISTER"
+        if tagged and self.dialogs.on_dialog_request(request, transaction):
+            return
+        if self.registrar.is_unwelcome(request, transaction.flow):
+            transaction.forget()
+        elif tagged:
+            transaction.respond_and_forget(Response.to_request(request, 481))
+        else:
+            self._on_outside_request(request, transaction)
+
+    def _on_outside_request(self, request: Request, transaction: ServerTransaction) -> None:
         if request.method == "REGISTER":
-            self.register(request, transaction)
-        elif request.to.tag is not None:
-            if not self.dialogs.on_dialog_request(request, transaction):
-                transaction.respond_and_forget(Response.to_request(request, 481))
+            self.registrar.on_register(request, transaction)
         elif request.method == "OPTIONS":
             transaction.respond_and_forget(options_answer(request))
         elif request.method == "INVITE":

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from daemon.directory import Device, Directory
     from daemon.presence import Presence
     from sip.digest import DigestAnswer
+    from sip.flow import Flow
     from sip.io.endpoint import Endpoint
     from sip.io.transactions import ServerTransaction
     from sip.message import Request
@@ -78,9 +79,6 @@ class Registration:
 
     def on_register(self, request: Request, transaction: ServerTransaction) -> None:
         """Answer a REGISTER, after its change is stored where it makes one."""
-        if self._is_unwelcome(request, transaction):
-            transaction.forget()
-            return
         try:
             aor = self._aor(SipUri.parse(request.to.uri))
         except ParseError as fault:
@@ -93,8 +91,9 @@ class Registration:
         if device is not None:
             self._register(request, transaction, device)
 
-    def _is_unwelcome(self, request: Request, transaction: ServerTransaction) -> bool:
-        if self._offenders.is_silenced(transaction.flow.remote.host, now()):
+    def is_unwelcome(self, request: Request, source: Flow) -> bool:
+        """Tell whether the sender gets no answer: who guessed passwords, and known scanners where they are dropped."""
+        if self._offenders.is_silenced(source.remote.host, now()):
             return True
         if not self._policy.drop_strangers:
             return False

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from sip.flow import Flow
+    from sip.io.transactions import ServerTransaction
+
 AOR = Aor("bob@acme.test")
 GOOD = Credentials("bob", "correct-horse")
 
@@ -35,8 +38,9 @@ GOOD = Credentials("bob", "correct-horse")
 class Server:
     """The registrar over one UDP socket and a database of its own."""
 
-    def __init__(self, path: Path, *, wait_for_commit: bool = True) -> None:
+    def __init__(self, path: Path, *, wait_for_commit: bool = True, drop_strangers: bool = False) -> None:
         self.path = path
+        self.drop_strangers = drop_strangers
         self.wait_for_commit = wait_for_commit
         self.wall = time.time
 
@@ -59,13 +63,15 @@ class Server:
             self.directory,
             self.presence,
             RegistrationPolicy(
-                RegistrarPolicy(min_expires=1), drop_strangers=False, wait_for_commit=self.wait_for_commit
+                RegistrarPolicy(min_expires=1),
+                drop_strangers=self.drop_strangers,
+                wait_for_commit=self.wait_for_commit,
             ),
             vendors=VendorTable.shipped(),
             signer=NonceSigner(b"k" * 32, 60.0),
             wall=lambda: self.wall(),
         )
-        dispatcher.register = registration.on_register
+        dispatcher.registrar, dispatcher.dialogs = registration, _NoDialogs()
         self.loaded = await self.presence.load()
         self.address = await self.endpoint.listen(Transport.UDP, Address("127.0.0.1", 0))
 
@@ -291,3 +297,35 @@ async def test_a_device_known_by_its_address_needs_no_digest(server: Server, pho
     device.ip = "127.0.0.1"
 
     assert (await phone.ask(phone.request())).status == 200
+
+
+class _NoDialogs:
+    def on_dialog_request(self, request: Request, transaction: ServerTransaction) -> bool:
+        return False
+
+    def on_dialog_ack(self, request: Request, flow: Flow) -> None:
+        raise AssertionError
+
+    def on_flow_lost(self, flow: Flow) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"INVITE", b"REGISTER"])
+@pytest.mark.parametrize("tag", [b"", b";tag=made-up"], ids=["no-tag", "tag"])
+async def test_a_known_scanner_gets_no_answer(server: Server, method: bytes, tag: bytes) -> None:
+    """`sip.drop_strangers`: it must not even learn that something is here."""
+    strict = Server(server.path, drop_strangers=True)
+    await strict.start()
+    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=strict.address)
+    request = phone.request()
+    scan = (
+        request.encode()
+        .replace(b"REGISTER", method)
+        .replace(b"\r\nCall-ID", tag + b"\r\nUser-Agent: friendly-scanner\r\nCall-ID")
+    )
+    transport.sendto(scan)
+    first = await phone.ask(phone.request())
+    transport.close()
+    await strict.stop()
+
+    assert first.cseq.number == 2, "of the request that followed"
