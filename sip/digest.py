@@ -186,7 +186,8 @@ def names_same_target(digest_uri: str, request_uri: str) -> bool:
     try:
         signed, asked = SipUri.parse(digest_uri).user, SipUri.parse(request_uri).user
     except ParseError:
-        return False
+        # SIPp writes an IPv6 address without its brackets.
+        return digest_uri.startswith("sip:") and "@" not in digest_uri
     return signed is None or asked is None or unescape(signed) == unescape(asked)
 
 

@@ -263,6 +263,8 @@ def test_only_a_fault_of_the_nonce_is_called_stale() -> None:
         pytest.param("sip:192.0.2.10:5061", "sip:example.com", True, id="address-of-the-proxy"),
         pytest.param("sip:b%6Fb@example.com", "sip:bob@192.0.2.1", True, id="user-escaped"),
         pytest.param("sip:bob@example.com", "sip:carol@example.com", False, id="another-user"),
+        pytest.param("sip:2001:db8::1:5060", "sip:example.com", True, id="ipv6-without-brackets"),
+        pytest.param("sip:bob@2001:db8::1", "sip:example.com", False, id="ipv6-without-brackets-and-a-user"),
         pytest.param("/", "sip:example.com", False, id="no-sip-uri"),
         pytest.param("", "sip:example.com", False, id="empty"),
     ],
