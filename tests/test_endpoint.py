@@ -7,42 +7,16 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
+from sip_user import LOCALHOST, WAIT, User
 
 from sip.errors import SipError, TransportFailed
 from sip.flow import Address, Flow, Transport
 from sip.io.endpoint import Endpoint
 from sip.message import Request, Response, parse_message
-from sip.uas import options_answer
 from sip.uri import SipUri
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from sip.io.transactions import ServerTransaction
-
-LOCALHOST = "127.0.0.1"
-WAIT = 5.0
-
-
-class User:
-    """Answers OPTIONS, keeps everything else."""
-
-    def __init__(self) -> None:
-        self.requests: asyncio.Queue[tuple[Request, ServerTransaction]] = asyncio.Queue()
-        self.lost: asyncio.Queue[Flow] = asyncio.Queue()
-        self.acks: asyncio.Queue[Request] = asyncio.Queue()
-
-    def on_request(self, request: Request, transaction: ServerTransaction) -> None:
-        if request.method == "OPTIONS":
-            transaction.respond(options_answer(request))
-        else:
-            self.requests.put_nowait((request, transaction))
-
-    def on_ack(self, request: Request, flow: Flow) -> None:
-        self.acks.put_nowait(request)
-
-    def on_flow_lost(self, flow: Flow) -> None:
-        self.lost.put_nowait(flow)
 
 
 class Phone:
