@@ -32,11 +32,27 @@ def load_settings(config: Path | None) -> Loaded:
 
 
 def act_as_owner(path: Path) -> None:
-    """Give up root for the owner of the file, or of the folder it will be in, so that the daemon can open it."""
+    """Give up root for the owner of the file, or of the folder it will be in, so that the daemon can open it.
+
+    Where that owner cannot even read this installation, the daemon does not run as them, and root is kept.
+    """
     if os.geteuid() != 0:
         return
     owner = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists()).stat()
-    if owner.st_uid != 0:
+    if owner.st_uid != 0 and _may_read_us(owner.st_uid, owner.st_gid):
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
+
+
+def _may_read_us(user: int, group: int) -> bool:
+    groups = os.getgroups()
+    try:
+        os.setgroups([])
+        os.setegid(group)
+        os.seteuid(user)
+        return all(os.access(file, os.R_OK, effective_ids=True) for file in (os.__file__, __file__))
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

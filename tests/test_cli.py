@@ -70,6 +70,27 @@ def test_init_prints_what_a_client_needs(master: dict[str, str], tmp_path: Path)
     assert 0o600 == (tmp_path / "var" / "roost.db").stat().st_mode & 0o777
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_database_belongs_to_who_can_run_the_daemon(roost: Roost, tmp_path: Path) -> None:
+    """Root runs init by hand for a daemon that is the owner of the folder, unless that one could not run it."""
+    nobody = 65534
+    command = (
+        "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); open(os.__file__); import daemon.cli"
+    )
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    able = (
+        subprocess.run([sys.executable, "-c", command], env=environ, capture_output=True, check=False).returncode == 0
+    )
+    os.chown(tmp_path, nobody, nobody)
+    for folder in (*tmp_path.parents[:2],):
+        folder.chmod(0o755)
+    done = roost("init", "--name", "Master", "--realm", "sip.example.com")
+    made = [tmp_path / "var", *(tmp_path / "var").iterdir()]
+
+    assert 0 == done.returncode, done.stderr
+    assert {nobody if able else 0} == {each.stat().st_uid for each in made}
+
+
 def test_second_init_is_refused(roost: Roost, master: dict[str, str]) -> None:
     """A database has one master account, and a second init changes nothing."""
     done = roost("init", "--name", "Other", "--realm", "other.example.com")
