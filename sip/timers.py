@@ -17,6 +17,7 @@ T1: Final = 0.5  # seconds: the round trip that RFC 3261 17.1.1.1 assumes
 T2: Final = 4.0  # longest interval between retransmissions of a non-INVITE request or a response to INVITE
 T4: Final = 5.0  # how long a message stays in the network
 LINGER: Final = 64 * T1  # timers B, D, F, H, J, L and M
+TIMER_C: Final = 180.0  # how long a proxy may let a phone ring (RFC 3261 16.6, step 11)
 
 Item = TypeVar("Item")
 
@@ -26,6 +27,7 @@ class Timer(Enum):
 
     A = "INVITE request retransmission"
     B = "INVITE transaction timeout"
+    C = "wait for a 2xx to an INVITE that was given up"
     D = "wait for response retransmissions"
     E = "non-INVITE request retransmission"
     F = "non-INVITE transaction timeout"

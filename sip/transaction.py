@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sip.errors import LocalProtocolError
-from sip.timers import LINGER, T1, T2, T4, Timer
+from sip.timers import LINGER, T1, T2, T4, TIMER_C, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,8 @@ class State(Enum):
     COMPLETED = "completed"
     CONFIRMED = "confirmed"
     ACCEPTED = "accepted"
+    ABANDONED = "abandoned"
+    """Ours: an INVITE of ours that was given up, whose 2xx would still make a dialog (RFC 3261 13.2.2.4)."""
     TERMINATED = "terminated"
 
 
@@ -42,7 +44,7 @@ class Event(Enum):
     SEND_FAILURE = "we answer 3xx-6xx"
     RETRANSMIT = "timer A, E or G"
     GIVE_UP = "timer B, F or H"
-    FORGET = "timer D, I, J, K, L or M"
+    FORGET = "timer C, D, I, J, K, L or M"
     TRANSPORT_ERROR = "the flow failed"
 
 
@@ -59,7 +61,7 @@ class Effect(Enum):
 EVENT_OF_TIMER: Final[Mapping[Timer, Event]] = {
     Timer.A: Event.RETRANSMIT, Timer.E: Event.RETRANSMIT, Timer.G: Event.RETRANSMIT,
     Timer.B: Event.GIVE_UP, Timer.F: Event.GIVE_UP, Timer.H: Event.GIVE_UP,
-    Timer.D: Event.FORGET, Timer.I: Event.FORGET, Timer.J: Event.FORGET,
+    Timer.C: Event.FORGET, Timer.D: Event.FORGET, Timer.I: Event.FORGET, Timer.J: Event.FORGET,
     Timer.K: Event.FORGET, Timer.L: Event.FORGET, Timer.M: Event.FORGET,
 }  # fmt: skip
 
@@ -81,6 +83,7 @@ class Machine:
 
 _SEND, _ACK, _DELIVER = (Effect.SEND,), (Effect.SEND_ACK,), (Effect.DELIVER,)
 _TIMED_OUT: Row = (State.TERMINATED, (Effect.TIME_OUT,))
+_ABANDONED: Row = (State.ABANDONED, (Effect.TIME_OUT,))
 _FAILED: Row = (State.TERMINATED, (Effect.FAIL,))
 _OVER: Row = (State.TERMINATED, ())
 
@@ -89,7 +92,7 @@ INVITE_CLIENT: Final = Machine(
     State.CALLING,
     {
         (State.CALLING, Event.RETRANSMIT): (State.CALLING, _SEND),
-        (State.CALLING, Event.GIVE_UP): _TIMED_OUT,
+        (State.CALLING, Event.GIVE_UP): _ABANDONED,
         (State.CALLING, Event.TRANSPORT_ERROR): _FAILED,
         (State.CALLING, Event.PROVISIONAL): (State.PROCEEDING, _DELIVER),
         (State.CALLING, Event.SUCCESS): (State.ACCEPTED, _DELIVER),
@@ -97,18 +100,25 @@ INVITE_CLIENT: Final = Machine(
         (State.PROCEEDING, Event.PROVISIONAL): (State.PROCEEDING, _DELIVER),
         (State.PROCEEDING, Event.SUCCESS): (State.ACCEPTED, _DELIVER),
         (State.PROCEEDING, Event.FAILURE): (State.COMPLETED, (Effect.SEND_ACK, Effect.DELIVER)),
-        (State.PROCEEDING, Event.GIVE_UP): _TIMED_OUT,
+        (State.PROCEEDING, Event.GIVE_UP): _ABANDONED,
         (State.PROCEEDING, Event.TRANSPORT_ERROR): _FAILED,
+        # RFC 3261 16.7, step 5: a proxy may send the 2xx of another phone after a refusal.
+        (State.COMPLETED, Event.SUCCESS): (State.COMPLETED, _DELIVER),
         (State.COMPLETED, Event.FAILURE): (State.COMPLETED, _ACK),
         (State.COMPLETED, Event.TRANSPORT_ERROR): _OVER,
         (State.COMPLETED, Event.FORGET): _OVER,
         (State.ACCEPTED, Event.SUCCESS): (State.ACCEPTED, _DELIVER),
         (State.ACCEPTED, Event.FORGET): _OVER,
+        (State.ABANDONED, Event.SUCCESS): (State.ABANDONED, _DELIVER),
+        (State.ABANDONED, Event.FAILURE): (State.COMPLETED, _ACK),
+        (State.ABANDONED, Event.TRANSPORT_ERROR): _OVER,
+        (State.ABANDONED, Event.FORGET): _OVER,
     },
     {
         State.CALLING: (Timer.A, Timer.B),
         State.COMPLETED: (Timer.D,),
         State.ACCEPTED: (Timer.M,),
+        State.ABANDONED: (Timer.C,),
     },
     backoff=float("inf"),
 )
@@ -193,7 +203,7 @@ NON_INVITE_SERVER: Final = Machine(
 _OURS = frozenset({Event.SEND_PROVISIONAL, Event.SEND_SUCCESS, Event.SEND_FAILURE})
 _ONLY_UNRELIABLE = frozenset({Timer.A, Timer.E})  # RFC 3261 17.1: no request is repeated over a reliable transport
 _ZERO_IF_RELIABLE = frozenset({Timer.D, Timer.I, Timer.J, Timer.K})
-_DELAYS: Final[Mapping[Timer, float]] = {Timer.I: T4, Timer.K: T4}
+_DELAYS: Final[Mapping[Timer, float]] = {Timer.C: TIMER_C, Timer.I: T4, Timer.K: T4}
 
 
 class Transaction:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sip.errors import LocalProtocolError
-from sip.timers import LINGER, T1, T2, T4, Timer
+from sip.timers import LINGER, T1, T2, T4, TIMER_C, Timer
 from sip.transaction import (
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -34,7 +34,7 @@ def _after(machine: Machine, *events: Event, reliable: bool = False) -> Transact
     ("machine", "events", "effects", "state"),
     [
         pytest.param(INVITE_CLIENT, [Event.RETRANSMIT], {Effect.SEND}, State.CALLING, id="invite-repeats"),
-        pytest.param(INVITE_CLIENT, [Event.GIVE_UP], {Effect.TIME_OUT}, State.TERMINATED, id="invite-timer-b"),
+        pytest.param(INVITE_CLIENT, [Event.GIVE_UP], {Effect.TIME_OUT}, State.ABANDONED, id="invite-timer-b"),
         pytest.param(
             INVITE_CLIENT, [Event.PROVISIONAL, Event.RETRANSMIT], set(), State.PROCEEDING, id="no-repeat-after-1xx"
         ),
@@ -50,6 +50,19 @@ def _after(machine: Machine, *events: Event, reliable: bool = False) -> Transact
         ),
         pytest.param(
             INVITE_CLIENT, [Event.SUCCESS, Event.SUCCESS], {Effect.DELIVER}, State.ACCEPTED, id="every-2xx-is-delivered"
+        ),
+        pytest.param(
+            INVITE_CLIENT, [Event.FAILURE, Event.SUCCESS], {Effect.DELIVER}, State.COMPLETED, id="another-phones-2xx"
+        ),
+        pytest.param(
+            INVITE_CLIENT, [Event.GIVE_UP, Event.SUCCESS], {Effect.DELIVER}, State.ABANDONED, id="2xx-after-the-end"
+        ),
+        pytest.param(
+            INVITE_CLIENT,
+            [Event.PROVISIONAL, Event.GIVE_UP, Event.FAILURE],
+            {Effect.SEND_ACK},
+            State.COMPLETED,
+            id="refusal-after-the-end",
         ),
         pytest.param(INVITE_CLIENT, [Event.SUCCESS, Event.FAILURE], set(), State.ACCEPTED, id="no-failure-after-2xx"),
         pytest.param(NON_INVITE_CLIENT, [Event.SUCCESS, Event.SUCCESS], set(), State.COMPLETED, id="final-told-once"),
@@ -116,6 +129,7 @@ def test_other_requests_repeat_at_intervals_up_to_t2() -> None:
     [
         pytest.param(INVITE_CLIENT, [], True, {Timer.B: LINGER}, id="no-repeats-by-tcp"),
         pytest.param(INVITE_CLIENT, [Event.FAILURE], True, {Timer.D: 0.0}, id="d-is-zero-by-tcp"),
+        pytest.param(INVITE_CLIENT, [Event.GIVE_UP], True, {Timer.C: TIMER_C}, id="c-whatever-the-transport"),
         pytest.param(NON_INVITE_CLIENT, [Event.SUCCESS], False, {Timer.K: T4}, id="k"),
         pytest.param(NON_INVITE_SERVER, [Event.SEND_SUCCESS], False, {Timer.J: LINGER}, id="j"),
         pytest.param(NON_INVITE_SERVER, [Event.SEND_SUCCESS], True, {Timer.J: 0.0}, id="j-is-zero-by-tcp"),

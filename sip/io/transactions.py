@@ -301,6 +301,11 @@ class TransactionLayer:
         if not response.final:
             self.cancel(transaction, extra)
 
+    def _cancel_late(self, transaction: ClientTransaction) -> None:
+        """Let an INVITE that nobody answered be cancelled, should the phone begin to ring yet."""
+        if transaction.fsm.state is State.ABANDONED:
+            self._waiting_cancels.setdefault(transaction.key, ())
+
     def _client_failed(self, transaction: ClientTransaction, failure: SipError) -> None:
         effects = transaction.fsm.step(Event.TRANSPORT_ERROR)
         if transaction.fsm.entered:
@@ -359,6 +364,7 @@ class TransactionLayer:
         elif transaction.fsm.entered:
             self._settle_client(transaction)
             if Effect.TIME_OUT in effects:
+                self._cancel_late(transaction)
                 transaction.on_failure(TransactionTimeout("no final response came"))
         if event is Event.RETRANSMIT and not transaction.fsm.over and not transaction.fsm.entered:
             self._set_timer(transaction.fsm.repeat_delay(), transaction, timer)
