@@ -19,6 +19,7 @@ from api import (
     accounts,
     devices,
     envelope,
+    events,
     hotdesks,
     openapi,
     quickcall,
@@ -48,13 +49,13 @@ from api.locks import Locks
 from api.negotiation import check_accept, check_content_type, cors_headers, is_cross_origin
 from api.pieces import WORTH_IT, Pieces
 from api.policy import Policy
-from api.ports import Kind
+from api.ports import Kind, PortError
 from api.routing import Access, Route, Router, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.ports import Ports
+    from api.ports import Listening, Ports
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,7 @@ RESOURCES: Final[tuple[Route, ...]] = (
     *quickcall.ROUTES,
     *hotdesks.ROUTES,
     *registrations.ROUTES,
+    *events.ROUTES,
 )
 ROUTES: Final = (*RESOURCES, openapi.describing(RESOURCES))
 FIRST_NOUNS: Final = frozenset({route.path.split("/")[1] for route in ROUTES} | {"account"})
@@ -97,7 +99,7 @@ class Api:
         self._buckets = Buckets(policy.rate_capacity, policy.rate_per_second, time.monotonic)
         self._locks = Locks()
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request, whatever becomes of it."""
         call = Call(
             ports=self._ports,
@@ -113,6 +115,8 @@ class Api:
             if request.method == "OPTIONS":
                 return self._preflight(request, call)
             answer = await self._serve(request, call)
+            if answer.stream is not None:
+                return await self._stream(request, call, answer.stream)
             return _respond(call, answer)
         # Whatever is raised becomes an answer; what the catalogue does not know is a bug and logged as one.
         except Exception as error:  # noqa: BLE001
@@ -132,7 +136,7 @@ class Api:
         call.place = route.path
         await self._admit(request, call, route)
         check_content_type(request)
-        check_accept(call)
+        check_accept(call, streams=route.streams)
         await _find_documents(call)
         return await route.handler(call)
 
@@ -156,6 +160,26 @@ class Api:
         charge(call, route, self._buckets, self._client(request))
         await identify_basic(call)
         await authorise(call, route)
+
+    async def _stream(self, request: web.Request, call: Call, stream: Listening) -> web.StreamResponse:
+        """Send events for as long as the client would be let in."""
+        route = call.routes[call.method]
+
+        async def is_welcome() -> bool:
+            call.identity = None
+            try:
+                await identify_token(call)
+                await self._admit(request, call, route)
+            except ApiError:
+                return False
+            except PortError:
+                log.debug("events.not_checked", request_id=call.request_id)
+            return True
+
+        headers = _fixed_headers(call)
+        if is_cross_origin(call.headers):
+            headers.update(cors_headers(call.routes, None))
+        return await events.send_events(request, stream, headers, is_welcome)
 
     def _preflight(self, request: web.Request, call: Call) -> web.Response:
         if not is_cross_origin(request.headers):

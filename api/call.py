@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from api.locks import Locks
     from api.policy import Policy
-    from api.ports import Document, Json, JsonObject, Ports, TokenIdentity
+    from api.ports import Document, Json, JsonObject, Listening, Ports, TokenIdentity
     from api.routing import Route
 
 
@@ -139,6 +139,8 @@ class Answer:
     """The id of what was created."""
     bare: bool = False
     """Send `data` as it is, without an envelope."""
+    stream: Listening | None = None
+    """Send these events instead, for as long as the client stays."""
 
 
 def public(document: Document) -> JsonObject:

@@ -243,6 +243,6 @@ def _headers(error: Exception) -> Mapping[str, str]:
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, NotModified):
         return {"ETag": error.etag}
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable | TooManyListeners):
         return {"Retry-After": "5"}
     return {}

@@ -70,19 +70,21 @@ async def list_documents(call: Call, query: PageQuery, row: Callable[[Document],
     paging = parse_paging(call.query)
     page = await read_page(call, query, paging)
     rows = [row(document) for document in page.documents]
-    return Answer(list(rows), etag=bool(rows), extra=_paging_keys(paging, len(rows), page.next_start_key))
+    return Answer(list(rows), etag=bool(rows), extra=paging_keys(paging, len(rows), page.next_start_key))
 
 
-async def read_page(call: Call, query: PageQuery, paging: Paging) -> Page:
-    """Read documents until the page is full or there are no more."""
+async def read_page(
+    call: Call, query: PageQuery, paging: Paging, *, only: Callable[[Document], bool] | None = None
+) -> Page:
+    """Read documents until the page is full or there are no more; with `only`, those that it lets pass."""
     filters = parse_filters(call.query)
     found: list[Document] = []
     query = replace(query, start_key=paging.start_key)
     while True:
-        limit = BATCH if filters or paging.size is None else paging.size + 1 - len(found)
+        limit = BATCH if filters or only or paging.size is None else paging.size + 1 - len(found)
         batch = await call.ports.documents.page(replace(query, limit=limit))
         for document in batch:
-            if passes(document, filters):
+            if (only is None or only(document)) and passes(document, filters):
                 if len(found) == paging.size:
                     return Page(found, document.id)
                 found.append(document)
@@ -99,7 +101,8 @@ def passes(document: Document, filters: Sequence[Filter]) -> bool:
     return all(each(whole) for each in filters)
 
 
-def _paging_keys(paging: Paging, count: int, next_start_key: str | None) -> JsonObject:
+def paging_keys(paging: Paging, count: int, next_start_key: str | None) -> JsonObject:
+    """Return what the envelope says of a page."""
     if paging.size is None:
         return {}
     keys: JsonObject = {"page_size": count}

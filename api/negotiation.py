@@ -18,12 +18,13 @@ MAX_ACCEPT: Final = 4096
 OFFERED: Final = frozenset(
     {"*/*", "application/*", "application/json", "application/x-json", "application/javascript", "text/javascript"}
 )
+STREAMED: Final = frozenset({"text/*", "text/event-stream"})
 CORS_REQUEST: Final = ("Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers")
 CORS_FIXED: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "content-type, depth, user-agent, x-http-method-override, x-file-size, "
     "x-requested-with, if-modified-since, x-file-name, cache-control, x-auth-token, x-kazoo-cluster-id, if-match, "
-    "if-none-match, x-auth-account-id, x-pretty-print, x-request-id, authorization",
+    "if-none-match, last-event-id, x-auth-account-id, x-pretty-print, x-request-id, authorization",
     "Access-Control-Expose-Headers": "content-type, x-auth-token, x-request-id, x-kazoo-cluster-id, location, etag, "
     "retry-after",
     "Access-Control-Max-Age": "86400",
@@ -36,13 +37,14 @@ def check_content_type(request: web.Request) -> None:
         raise UnsupportedMediaType
 
 
-def check_accept(call: Call) -> None:
-    """Refuse a client that takes no JSON (406); the parameter `accept` goes before the header."""
+def check_accept(call: Call, *, streams: bool = False) -> None:
+    """Refuse a client that takes no JSON (406), or events; the parameter `accept` goes before the header."""
     parameter = call.value("accept")
     accept = parameter if isinstance(parameter, str) else call.headers.get("Accept")
-    if not accept or accept in OFFERED:
+    offered = OFFERED | STREAMED if streams else OFFERED
+    if not accept or accept in offered:
         return
-    if not any(_takes(part) for part in accept[:MAX_ACCEPT].split(",")):
+    if not any(_takes(part, offered) for part in accept[:MAX_ACCEPT].split(",")):
         raise NotAcceptable
 
 
@@ -59,6 +61,6 @@ def cors_headers(methods: Iterable[str], requested: str | None) -> dict[str, str
     return {**CORS_FIXED, "Access-Control-Allow-Methods": ", ".join(allowed)}
 
 
-def _takes(part: str) -> bool:
+def _takes(part: str, offered: frozenset[str]) -> bool:
     media_type, *parameters = (piece.strip().lower() for piece in part.split(";"))
-    return media_type in OFFERED and not any(p.replace(" ", "") in {"q=0", "q=0.0"} for p in parameters)
+    return media_type in offered and not any(p.replace(" ", "") in {"q=0", "q=0.0"} for p in parameters)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from api.ports import Json, JsonObject
 
 PARAMETERS: Final[dict[str, JsonObject]] = {
+    "details": {"type": "boolean", "description": "Tell of each device its contacts and whether it is in a call"},
+    "events": {"type": "string", "description": "Names of events or their first parts: device.registered,sync"},
+    "last_event_id": {"type": "integer", "description": "Begin after this event; as the header Last-Event-ID"},
     "auto_answer": {"type": "boolean", "description": "Make the phone answer by itself, where only one is rung"},
     "cid-name": {"type": "string", "description": "Name shown to the number"},
     "cid-number": {"type": "string", "description": "Number shown to the number"},
@@ -140,7 +143,7 @@ def _query_parameters(route: Route) -> list[Json]:
 
 def _responses(route: Route) -> JsonObject:
     good = 201 if route.method == "PUT" else 200
-    responses: JsonObject = {str(good): {"description": "Done", "content": _json(_answer(route))}}
+    responses: JsonObject = {str(good): {"description": "Done", "content": _content(route)}}
     for status in _statuses(route):
         response: JsonObject = {"description": STATUS_TEXTS[status]}
         if status not in EMPTY_STATUSES:
@@ -156,7 +159,7 @@ def _statuses(route: Route) -> list[int]:
     if "tokeninfo" in route.path:
         statuses.add(401)
     if route.method == "GET":
-        statuses.add(304)
+        statuses.update(() if route.streams else (304,))
     elif route.access is not Access.OPEN:
         statuses.add(409)
     if route.access in CAN_FAIL or (route.method == "DELETE" and route.path == "/accounts/{account_id}"):
@@ -192,6 +195,12 @@ PAGE_KEYS: Final[JsonObject] = {
     "page_size": {"type": "integer"},
     "start_key": {"type": "string"},
 }
+
+
+def _content(route: Route) -> JsonObject:
+    if route.streams:
+        return {"text/event-stream": {"schema": _schema(route.answer)}}
+    return _json(_answer(route))
 
 
 def _json(schema: JsonObject) -> JsonObject:

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = "dict[str, Json]"
@@ -269,6 +269,51 @@ class Presence(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ContactStatus:
+    """What is known of one contact of a device. Times are Gregorian seconds."""
+
+    contact: str
+    """The Contact URI, without angle brackets."""
+    source: str
+    """Where its requests come from: `192.0.2.7:5060`."""
+    transport: str
+    user_agent: str
+    vendor: str
+    """The row of the vendor table."""
+    expires_in: int
+    registered_at: int
+    """When the last REGISTER came."""
+    reachable: bool | None
+    """None until it is known, after a restart."""
+    last_seen: int
+    """When the phone last sent anything."""
+    latency_ms: float | None
+    """How long it took to answer us last."""
+    path: Sequence[str]
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """What is known of a device."""
+
+    device_id: str
+    registered: bool
+    reachable: bool | None
+    """Whether any contact is; None where that is not known."""
+    in_call: bool
+    contacts: Sequence[ContactStatus]
+
+
+class Statuses(Protocol):
+    """What is known of devices. Reads are of memory and never wait."""
+
+    def of(self, account_id: str, device_ids: Iterable[str]) -> Sequence[DeviceStatus]:
+        """Return what is known of each of these devices, in the same order."""
+        ...
+
+
 class Control(Protocol):
     """What can be done to a phone."""
 
@@ -395,3 +440,5 @@ class Ports:
     presence: Presence
     control: Control
     quickcalls: Quickcalls
+    statuses: Statuses
+    events: Events

@@ -53,6 +53,8 @@ class Route:
     """The names of its query parameters."""
     costs: bool = False
     """Whether it takes from the client's bucket (contract 7.3)."""
+    streams: bool = False
+    """Whether it answers with server-sent events."""
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ def under_each(prefixes: Iterable[str], route: Route) -> tuple[Route, ...]:
             answer=route.answer,
             query=route.query,
             costs=route.costs,
+            streams=route.streams,
         )
         for prefix in prefixes
     )

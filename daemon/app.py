@@ -18,8 +18,10 @@ from api.ports import Ports
 from config.loader import ConfigError, changed_keys
 from daemon.bootstrap import announce, bootstrap
 from daemon.calls import LiveCalls
+from daemon.device_events import DeviceEvents
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
+from daemon.events import EventBus
 from daemon.lifecycle import Stage, run_stages
 from daemon.log import set_level
 from daemon.presence import Happening, Presence
@@ -27,6 +29,7 @@ from daemon.provisioning import Provisioning
 from daemon.qualify import Qualifier
 from daemon.quickcall import Quickcalls
 from daemon.registration import Registration, RegistrationPolicy
+from daemon.status import DeviceStatuses
 from daemon.store import Store
 from daemon.sync import DeviceControl
 from daemon.targets import Targets
@@ -77,6 +80,7 @@ class Roost:
         store = await Store.open(Path(settings.store.path), token_ttl=settings.api.token_ttl)
         self._undo("store", store.close)
         created = await bootstrap(store, settings)
+        events = EventBus()
         dispatcher = Dispatcher()
         endpoint = self._endpoint = Endpoint(dispatcher, _endpoint_policy(settings))
         self._undo("sip", endpoint.close)
@@ -90,7 +94,7 @@ class Roost:
         presence.subscribe(_trusting(endpoint))
         documents = Provisioning(store.documents, listeners=[self._directory, qualifier], flusher=control)
         self._undo("flushes", documents.close)
-        calls = self._calls = LiveCalls(endpoint)
+        calls = self._calls = LiveCalls(endpoint, events)
         self._undo("calls", calls.close)
         targets = Targets(endpoint, presence, self._directory, self._vendors, documents, settings.quickcall)
         registration = Registration(
@@ -105,10 +109,20 @@ class Roost:
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
         log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))
+        presence.subscribe(DeviceEvents(events, presence, self._directory, self._vendors).happened)
         await self._listen(endpoint)
         url = await self._serve_api(
-            Ports(documents, store.tokens, presence, control, Quickcalls(calls, endpoint, targets))
+            Ports(
+                documents,
+                store.tokens,
+                presence,
+                control,
+                Quickcalls(calls, endpoint, targets),
+                statuses=DeviceStatuses(presence, self._vendors, calls.in_call),
+                events=events,
+            )
         )
+        self._undo("listeners", events.close)
         if created is not None:
             announce(created, url)
 

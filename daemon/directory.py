@@ -50,6 +50,10 @@ class Device:
     algorithm: Algorithm | None
     """The digest it asks for (`sip.digest`), None for the usual one."""
     password: str = field(repr=False)
+    quiet: bool = False
+    """Whether nobody is told that its registration ended (`suppress_unregister_notifications`)."""
+    tells_overwrite: bool = False
+    """Whether its contacts are told of a new one (`register_overwrite_notify`)."""
     nonce_counts: NonceCounts | None = field(default=None, repr=False)
     _ha1: tuple[str, Algorithm, str] | None = field(default=None, repr=False)
 
@@ -193,6 +197,8 @@ class Directory:
             ip=ip,
             algorithm=Algorithm.named(_text(sip.get("digest"))),
             password=_text(sip.get("password")),
+            quiet=data.get("suppress_unregister_notifications") is True,
+            tells_overwrite=data.get("register_overwrite_notify") is True,
         )
         self._put(device)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import orjson
 import structlog
 
+from api.body import mend
 from api.ports import GREGORIAN_EPOCH, Registration
 from sip.location import Binding, BindingChanges, LocationTable
 
@@ -239,19 +240,19 @@ class Presence:
             owner_id=(device.owner_id or None) if device else None,
             username=binding.aor.user,
             realm=binding.aor.domain,
-            contact=binding.contact,
+            contact=mend(binding.contact),
             received_host=binding.flow.remote.host,
             received_port=binding.flow.remote.port,
             transport=binding.flow.transport.value.lower(),
-            call_id=binding.call_id,
-            user_agent=binding.user_agent,
+            call_id=mend(binding.call_id),
+            user_agent=mend(binding.user_agent),
             from_user=binding.aor.user,
             from_host=binding.aor.domain,
             expires_in=max(0, round(binding.expires_at - now())),
             granted=binding.granted,
             first_registered=int(binding.first_registered + unix) + GREGORIAN_EPOCH,
             last_registered=int(binding.registered_at + unix) + GREGORIAN_EPOCH,
-            path=binding.path,
+            path=[mend(value) for value in binding.path],
         )
 
 

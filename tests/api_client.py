@@ -9,10 +9,20 @@ import orjson
 
 from api.app import make_app
 from api.policy import Policy
-from api.ports import Document, Kind, NoEndpoint, Ports, Registration, TokenIdentity
+from api.ports import (
+    ContactStatus,
+    DeviceStatus,
+    Document,
+    Kind,
+    NoEndpoint,
+    Ports,
+    Registration,
+    TokenIdentity,
+)
+from daemon.events import EventBus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiohttp import ClientResponse
     from aiohttp.test_utils import TestClient
@@ -70,6 +80,37 @@ class TablePresence:
 
 
 @dataclass
+class TableStatuses:
+    """Tells of what is in the table: implements `api.ports.Statuses`."""
+
+    presence: TablePresence
+
+    def of(self, account_id: str, device_ids: Iterable[str]) -> Sequence[DeviceStatus]:
+        found = {device_id: self._contacts(account_id, device_id) for device_id in device_ids}
+        return [DeviceStatus(each, bool(contacts), None, False, contacts) for each, contacts in found.items()]
+
+    def _contacts(self, account_id: str, device_id: str) -> list[ContactStatus]:
+        return [
+            ContactStatus(
+                contact=each.contact,
+                source=f"{each.received_host}:{each.received_port}",
+                transport=each.transport,
+                user_agent=each.user_agent,
+                vendor="unknown",
+                expires_in=each.expires_in,
+                registered_at=each.last_registered,
+                reachable=None,
+                last_seen=each.last_registered,
+                latency_ms=None,
+                path=each.path,
+                instance="",
+            )
+            for each in self.presence.registrations(account_id)
+            if each.device_id == device_id
+        ]
+
+
+@dataclass
 class LoggedControl:
     """Notes what the API asked of phones: implements `api.ports.Control`."""
 
@@ -118,15 +159,17 @@ class Api:
     presence: TablePresence
     control: LoggedControl
     quickcalls: LoggedQuickcalls
+    events: EventBus
 
     @classmethod
     async def start(cls, aiohttp_client: Any, store: Store, policy: Policy | None = None) -> Api:
         master = await store.create_master("Master", "master.example")
         presence, control, quickcalls = TablePresence(), LoggedControl(store), LoggedQuickcalls()
-        ports = Ports(store.documents, store.tokens, presence, control, quickcalls)
+        statuses, events = TableStatuses(presence), EventBus()
+        ports = Ports(store.documents, store.tokens, presence, control, quickcalls, statuses=statuses, events=events)
         client = await aiohttp_client(make_app(ports, policy or Policy(version="1.2.3")))
         token = await store.tokens.issue(TokenIdentity(master.account_id, None, "cb_api_auth"))
-        return cls(client, store, master, token, presence, control, quickcalls)
+        return cls(client, store, master, token, presence, control, quickcalls, events)
 
     @property
     def account(self) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from api_client import Api, LoggedControl, LoggedQuickcalls, TablePresence
+from api_client import Api, LoggedControl, LoggedQuickcalls, TablePresence, TableStatuses
 from structlog.testing import capture_logs
 
 from api.app import make_app
@@ -83,7 +83,15 @@ async def failing(aiohttp_client: AiohttpClient, store: Store) -> tuple[Api, Fai
     api = await Api.start(aiohttp_client, store)
     documents = FailingDocuments(store.documents)
     presence = TablePresence()
-    ports = Ports(documents, store.tokens, presence, LoggedControl(store), LoggedQuickcalls())
+    ports = Ports(
+        documents,
+        store.tokens,
+        presence,
+        LoggedControl(store),
+        LoggedQuickcalls(),
+        statuses=TableStatuses(presence),
+        events=api.events,
+    )
     api.client, api.presence = await aiohttp_client(make_app(ports)), presence
     return api, documents
 
