@@ -53,6 +53,7 @@ class Presence:
         self._store = store
         self._directory = directory
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_due = 0.0  # not asked of the handle: uvloop's has no when() where the time was past
         self._status: dict[str, bytes] = {}
         self._flow_grace = flow_grace
         self._listeners: list[Listener] = []
@@ -192,12 +193,13 @@ class Presence:
         """Wake when the next binding may be over."""
         due = self.table.next_expiry()
         if self._alarm is not None:
-            if due is not None and self._alarm.when() <= self._loop.time() + due - now():
+            if due is not None and self._alarm_due <= due:
                 return
             self._alarm.cancel()
             self._alarm = None
         if due is not None:
             self._alarm = self._loop.call_later(max(0.0, due - now()), self._on_alarm)
+            self._alarm_due = due
 
     def _on_alarm(self) -> None:
         self._alarm = None

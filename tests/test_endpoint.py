@@ -76,6 +76,31 @@ def _request(method: str, branch: str = "z9hG4bK1", *, rport: str = ";rport", ex
     ).encode()
 
 
+def test_timers_work_on_uvloop_when_one_is_set_late() -> None:
+    """uvloop's handle of a time that is past has no when()."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> int:
+        user = User()
+        endpoint = Endpoint(user)
+        address = await endpoint.listen(Transport.UDP, Address(LOCALHOST, 0))
+        loop = asyncio.get_running_loop()
+        endpoint.transactions._arm(loop.time() - 1)
+        phone = Phone(address)
+        phone._socket.sendto(_request("OPTIONS"), address)
+        response = await phone.receive()
+        phone.close()
+        await endpoint.close()
+        assert isinstance(response, Response)
+        return response.status
+
+    loop = uvloop.new_event_loop()
+    status = loop.run_until_complete(scenario())
+    loop.close()
+
+    assert status == 200
+
+
 async def test_an_answer_goes_to_the_source_that_asked_for_it(phone: Phone) -> None:
     """RFC 3581 4: with rport the response goes back to where the request came from."""
     await phone.send(_request("OPTIONS"))

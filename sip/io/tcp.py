@@ -39,6 +39,7 @@ class StreamConnection(asyncio.Protocol):
         self._patience = Patience(pool.limits, self._loop.time())
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._deadline_at = 0.0  # not asked of the handle: uvloop's has no when() where the time was past
         self._keepalive: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._last_traffic = 0.0
@@ -53,7 +54,7 @@ class StreamConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self.flow = flow
-        self._deadline = self._loop.call_at(self._patience.deadline, self._on_deadline)
+        self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol names it
         """Let everybody know that the flow is gone."""
@@ -76,9 +77,9 @@ class StreamConnection(asyncio.Protocol):
         self._inbox.extend(cut)
         now = self._last_traffic = self._loop.time()
         self._patience.heard(now, whole=any(cut), waiting=self._framer.waiting)
-        if self._deadline is not None and self._patience.deadline < self._deadline.when():
+        if self._deadline is not None and self._patience.deadline < self._deadline_at:
             self._deadline.cancel()
-            self._deadline = self._loop.call_at(self._patience.deadline, self._on_deadline)
+            self._watch()
         if self._keepalive is None and self._patience.greeted and self._pool.limits.keepalive:
             self._keepalive = self._loop.call_later(self._pool.limits.keepalive, self._on_keepalive)
         if not self._busy:
@@ -151,11 +152,15 @@ class StreamConnection(asyncio.Protocol):
         self._pool.unframed += 1
         self.abort()
 
+    def _watch(self) -> None:
+        self._deadline_at = self._patience.deadline
+        self._deadline = self._loop.call_at(self._deadline_at, self._on_deadline)
+
     def _on_deadline(self) -> None:
         if self._patience.deadline <= self._loop.time():
             self.abort()
         else:
-            self._deadline = self._loop.call_at(self._patience.deadline, self._on_deadline)
+            self._watch()
 
     def _on_keepalive(self) -> None:
         """Send a CRLF where nothing else went over the connection, for the NATs on its way."""

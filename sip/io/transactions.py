@@ -169,6 +169,7 @@ class TransactionLayer:
         self._waiting_cancels: dict[ClientKey, tuple[tuple[str, str], ...]] = {}
         self._lanes: TimerLanes[tuple[ServerTransaction | ClientTransaction, Timer, int]] = TimerLanes()
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_due = 0.0  # not asked of the handle: uvloop's has no when() where the time was past
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
@@ -332,13 +333,14 @@ class TransactionLayer:
 
     def _set_timer(self, delay: float, transaction: ServerTransaction | ClientTransaction, timer: Timer) -> None:
         due = self._lanes.set(delay, (transaction, timer, transaction.fsm.generation), self._loop.time())
-        if self._alarm is None or due < self._alarm.when():
+        if self._alarm is None or due < self._alarm_due:
             self._arm(due)
 
     def _arm(self, due: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = self._loop.call_at(due, self._on_alarm)
+        self._alarm_due = due
 
     def _on_alarm(self) -> None:
         self._alarm = None
