@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 REALM = "acme.test"
+API_HOST = "127.0.0.1"
 START_LIMIT = 15.0
 STOP_LIMIT = 10.0
 ANSWER_LIMIT = 10.0
@@ -53,10 +54,19 @@ class Device:
 class Roost:
     """One daemon on loopback ports of its own choosing, with its state in `directory`."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, Mapping[str, object]] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, Mapping[str, object]] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        tls: bool = False,
+    ) -> None:
         self.directory = directory
-        self.host = "127.0.0.1"
+        self.host = host
+        """Where SIP is served; the API is always on 127.0.0.1."""
         self.sip_port = free_port()
+        self.tls_port = free_port() if tls else 0
         self.api_port = free_port()
         self.route_port = free_port()
         self.account_id = ""
@@ -78,6 +88,11 @@ class Roost:
         return self._process.pid
 
     @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.directory / "roost.db"
+
+    @property
     def running(self) -> bool:
         """Whether the process is there."""
         return self._process is not None and self._process.poll() is None
@@ -86,10 +101,9 @@ class Roost:
         """Write the configuration and make the master account."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._configuration.write_text(self._toml())
-        words = ["init", "--name", "acme", "--realm", REALM, "--json"]
-        done = subprocess.run(self._command(*words), cwd=REPOSITORY, capture_output=True, timeout=30, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        made = json.loads(done.stdout)
+        if self.tls_port:
+            self._run("tls", "self-signed", "--directory", str(self.directory))
+        made = json.loads(self._run("init", "--name", "acme", "--realm", REALM, "--json"))
         self.account_id, self.api_key, self.token = made["account_id"], made["api_key"], made["auth_token"]
         return self
 
@@ -134,7 +148,7 @@ class Roost:
     def http(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         """Send any HTTP request to the API's address."""
         request = urllib.request.Request(  # loopback, our own daemon
-            f"http://{self.host}:{self.api_port}{path}", data=body, headers=dict(headers), method=method
+            f"http://{API_HOST}:{self.api_port}{path}", data=body, headers=dict(headers), method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_LIMIT) as response:
@@ -187,18 +201,29 @@ class Roost:
     def _log_path(self) -> Path:
         return self.directory / "roost.log"
 
+    def _run(self, *words: str) -> str:
+        done = subprocess.run(
+            self._command(*words), cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "daemon", *words, "--config", str(self._configuration)]
 
     def _toml(self) -> str:
-        listen = [f"{transport}:{self.host}:{self.sip_port}" for transport in ("udp", "tcp")]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        listen = [f"{transport}:{host}:{self.sip_port}" for transport in ("udp", "tcp")]
         sections: dict[str, dict[str, object]] = {
             "sip": {"listen": listen, "min_expires": 1},
-            "api": {"listen": f"{self.host}:{self.api_port}"},
-            "store": {"path": str(self.directory / "roost.db")},
+            "api": {"listen": f"{API_HOST}:{self.api_port}"},
+            "store": {"path": str(self.database)},
             "quickcall": {"route": f"sip:{{number}}@{self.host}:{self.route_port}"},
             "log": {"level": "debug", "format": "json"},
         }
+        if self.tls_port:
+            listen.append(f"tls:{host}:{self.tls_port}")
+            sections["tls"] = {name: str(self.directory / f"{name}.pem") for name in ("certificate", "key")}
         for name, values in self._settings.items():
             sections.setdefault(name, {}).update(values)
         # A JSON string, number, boolean or list of strings is the same in TOML.

@@ -110,7 +110,7 @@ class SippPhone:
     @property
     def contact(self) -> str:
         """The URI at which the phone says that it is."""
-        return f"sip:{self.account.username}@{self.host}:{self.port};transport={self.transport}"
+        return f"sip:{self.account.username}@{_bracketed(self.host)}:{self.port};transport={self.transport}"
 
     def start(self) -> SippPhone:
         """Start SIPp and wait for its cord."""
@@ -199,7 +199,7 @@ class SippPhone:
         words = [word for pair in options.items() for word in pair]
         words += [word for name, value in keys.items() for word in ("-key", name, value)]
         host, port = self._registrar
-        return ["sipp", *words, "-nostdin", "-trace_err", "-trace_msg", f"{host}:{port}"]
+        return ["sipp", *words, "-nostdin", "-trace_err", "-trace_msg", f"{_bracketed(host)}:{port}"]
 
     def _send(self, call_id: str, *lines: str) -> None:
         assert self._cord is not None
@@ -237,3 +237,7 @@ class SippPhone:
         log = self._directory / "errors.log"
         text = log.read_text(errors="replace") if log.exists() else "(nothing)"
         raise SippFailed(f"{self.account.username}: {reason}; SIPp's error log:\n{text[-4000:]}")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

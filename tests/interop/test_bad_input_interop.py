@@ -9,7 +9,7 @@ import urllib.error
 from typing import TYPE_CHECKING
 
 import pytest
-from roost_process import REPOSITORY, Roost, resident_kilobytes
+from roost_process import API_HOST, REPOSITORY, Roost, resident_kilobytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +160,7 @@ def test_a_megabyte_of_noise_on_every_socket_stops_nothing(
     datagrams = [NOISE[start : start + 1200] for start in range(0, len(NOISE), 1200)]
     send_datagrams(module_roost, "127.0.0.68", datagrams)
     send_stream(module_roost.sip, "127.0.0.68", NOISE)
-    send_stream((module_roost.host, module_roost.api_port), "127.0.0.68", NOISE)
+    send_stream((API_HOST, module_roost.api_port), "127.0.0.68", NOISE)
     headers = {"X-Auth-Token": module_roost.token, "Content-Type": "application/json"}
     path = f"/v2/accounts/{module_roost.account_id}/devices"
 

@@ -190,7 +190,10 @@ async def test_a_device_that_is_not_registered_is_rung_nowhere(roost: Roost, far
 
     assert answer.status == 200
     await eventually(
-        lambda: any(event["event"].startswith("quickcall.") for event in roost.log_events()), "the outcome in the log"
+        lambda: any(
+            event["event"] == "quickcall.ended" and event.get("device_id") == device.id for event in roost.log_events()
+        ),
+        "the outcome in the log",
     )
     with pytest.raises(AssertionError, match="no INVITE"):
         far_end.receive("INVITE", timeout=0.5)
