@@ -77,7 +77,7 @@ def _request(method: str, branch: str = "z9hG4bK1", *, rport: str = ";rport", ex
 
 
 def test_timers_work_on_uvloop_when_one_is_set_late() -> None:
-    """uvloop's handle of a time that is past has no when()."""
+    """A handle of uvloop tells no when() where its time is past."""
     uvloop = pytest.importorskip("uvloop")
 
     async def scenario() -> int:
