@@ -98,6 +98,11 @@ class Call:
         """The account that the call belongs to; empty where nobody said."""
         return str(self._order.facts.get("account_id", ""))
 
+    @property
+    def state(self) -> str:
+        """What the call is doing."""
+        return self._flow.state.value
+
     def device_of(self, leg: ev.Leg) -> str:
         """Return the id of the device behind a leg; empty where it is none of ours."""
         return self._invitations[leg.branch].target.device_id
@@ -139,6 +144,10 @@ class Call:
     def failed(self, branch: ev.Branch, ending: Ending) -> None:
         """Learn that a branch ended without a 2xx."""
         self._feed(ev.Failed(branch, ending))
+
+    def pressed(self, leg: ev.Leg, digit: str) -> None:
+        """Learn of a key that was heard in a leg's media."""
+        self._feed(ev.Pressed(leg, digit))
 
     # What the phones ask within their dialogs
 
@@ -235,6 +244,13 @@ class Call:
 
     def _ack(self, effect: ev.Ack) -> None:
         self._legs[effect.leg].acknowledge(effect.body)
+
+    def _ask(self, effect: ev.Ask) -> None:
+        """Leave it to whoever has the media to ask for a key, and to tell of it by `pressed`."""
+        self._log.info("quickcall.key_awaited", leg=self._shown_of(effect.leg))
+
+    def _shown_of(self, leg: ev.Leg) -> str:
+        return self._invitations[leg.branch].target.invitee.call_id
 
     def _bye(self, effect: ev.Bye) -> None:
         done = ev.ByeDone(effect.leg)
@@ -355,6 +371,7 @@ class Call:
         ev.Route: _route,
         ev.Cancel: _cancel,
         ev.Ack: _ack,
+        ev.Ask: _ask,
         ev.Bye: _bye,
         ev.Reoffer: _reoffer,
         ev.CancelReoffer: _cancel_reoffer,

@@ -28,11 +28,13 @@ class _Leg:
 class Bypass:
     """The descriptions of one call, by side. Every body comes in and goes out as bytes."""
 
-    __slots__ = ("_codecs", "_legs", "_srtp_key")
+    __slots__ = ("_before", "_codecs", "_legs", "_srtp_key")
 
     def __init__(self, codecs: Sequence[str], address: str, *, session_id: int, srtp_key: str = "") -> None:
         self._codecs = tuple(codecs)
         self._srtp_key = srtp_key
+        self._before: tuple[SessionDescription | None, SessionDescription | None] = None, None
+        """What the side that offered last was heard to say before, and what the other one was told before."""
         self._legs = {side: _Leg(Origin(session_id + step, 0, address)) for step, side in enumerate(Side)}
 
     def first_offer(self) -> bytes:
@@ -64,7 +66,9 @@ class Bypass:
 
     def pass_offer(self, side: Side, body: bytes) -> bytes:
         """Return what the other side is offered when this one offers `body`. Raises ParseError."""
-        heard = self._legs[side].heard = SessionDescription.parse(body)
+        heard = SessionDescription.parse(body)
+        self._before = self._legs[side].heard, self._legs[side.other].told
+        self._legs[side].heard = heard
         return self._tell(side.other, heard.padded(self._streams(side.other)))
 
     def pass_answer(self, side: Side, body: bytes) -> bytes:
@@ -73,6 +77,16 @@ class Bypass:
         offered = self._legs[side.other].heard
         streams = len(offered.media) if offered else len(heard.media)
         return self._tell(side.other, replace(heard, media=heard.media[:streams]).padded(streams))
+
+    def withdraw(self, side: Side) -> None:
+        """Forget the side's last `pass_offer`: it was refused, or taken back."""
+        self._legs[side].heard, self._legs[side.other].told = self._before
+
+    def renew(self, side: Side) -> None:
+        """Forget all that was said on a side: another phone takes its place."""
+        self._legs[side] = _Leg(replace(self._legs[side].origin, version=0))
+        if side is Side.A:
+            self.first_offer()  # every phone of the device's was invited with it
 
     def hold(self, side: Side, body: bytes) -> bytes:
         """Answer a side's own offer by keeping it held, without asking the other. Raises ParseError."""

@@ -58,6 +58,8 @@ class Start:
     """Ring this many branches of the device."""
 
     branches: int
+    keypress: frozenset[int] = frozenset()
+    """Those whose answer only counts when a key is pressed then (`Pressed`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,19 @@ class Failed:
 
     branch: Branch
     ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A key was pressed on a leg, and heard in its media."""
+
+    leg: Leg
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reroute:
+    """Let another number take the place of the one that the device talks to. Ignored while an offer is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +200,7 @@ class Stop:
 
 Input: TypeAlias = (
     "Start | Routed | Unroutable | Ringing | Answered | Failed | Reanswered | Refused | Offered | Withdrawn | Acked"
-    " | Said | HungUp | Lost | ByeDone | TimedOut | Stop"
+    " | Said | HungUp | Lost | ByeDone | Pressed | Reroute | TimedOut | Stop"
 )
 
 
@@ -219,6 +234,13 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask on the leg for the key that takes the call, and say `Pressed`."""
+
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
 class Bye:
     """Send BYE."""
 
@@ -233,6 +255,8 @@ class Reoffer:
     leg: Leg
     method: str
     body: bytes | None
+    key: int = 0
+    """The request of the other leg that it passes on; 0 where it is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,4 +299,6 @@ class Report:
     ending: Ending | None = None
 
 
-Effect: TypeAlias = "Invite | Route | Cancel | Ack | Bye | Reoffer | CancelReoffer | Respond | Relay | Wait | Report"
+Effect: TypeAlias = (
+    "Invite | Route | Cancel | Ack | Ask | Bye | Reoffer | CancelReoffer | Respond | Relay | Wait | Report"
+)

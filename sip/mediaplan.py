@@ -34,6 +34,14 @@ class MediaPlan(Protocol):
         """Return the answer for the other side when this one answered `body` to what was passed on."""
         ...
 
+    def withdraw(self, side: Side) -> None:
+        """Forget the side's last `pass_offer`, and whatever came of it: it was refused, or taken back."""
+        ...
+
+    def renew(self, side: Side) -> None:
+        """Forget all that was said on a side: another phone takes its place."""
+        ...
+
     def hold(self, side: Side, body: bytes) -> bytes:
         """Answer a side's own offer by keeping it held, without asking the other."""
         ...

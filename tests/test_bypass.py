@@ -119,6 +119,40 @@ def test_a_description_that_did_not_change_keeps_its_version() -> None:
     assert first == media.repeat(Side.A)
 
 
+def test_a_refused_offer_leaves_the_session_as_it_was() -> None:
+    """RFC 3261 14.1: what was agreed before still holds, and is what is offered next."""
+    media = connected()
+    before = media.repeat(Side.A)
+    media.pass_offer(Side.B, phone("10.0.0.99", 6000))
+    media.withdraw(Side.B)
+
+    assert before == media.repeat(Side.A)
+    assert b"m=audio 5000 " in media.offer(Side.A)
+
+
+def test_another_phone_takes_the_numbers_place() -> None:
+    """It is offered what the device has; the device is told of it, and nothing of the first one is left."""
+    media = connected()
+    media.renew(Side.B)
+    offer = media.offer(Side.B)
+    assert b"m=audio 4000 " in offer
+    assert "- 1001 1 IN IP4 192.0.2.1" == origin(offer)
+
+    assert Side.A is media.answered(Side.B, phone("10.0.0.3", 7000))
+    assert b"m=audio 7000 " in media.offer(Side.A)
+
+
+def test_another_phone_of_the_devices_was_invited_with_the_same_offer() -> None:
+    media = plan()
+    offer = media.first_offer()
+    media.answered(Side.A, phone("10.0.0.1", 4000))
+    media.renew(Side.A)
+
+    assert offer == media.repeat(Side.A)
+    assert Side.B is media.answered(Side.A, phone("10.0.0.4", 4004))
+    assert b"m=audio 4004 " in media.offer(Side.B)
+
+
 def test_streams_never_become_fewer() -> None:
     """A device that added a refused video stream while held keeps its place for it (RFC 3264 8)."""
     media = plan()

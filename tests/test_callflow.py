@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sip import callevents as ev
-from sip.callflow import MAX_BRANCHES, MAX_ROUNDS, Callflow
+from sip.callflow import MAX_BRANCHES, MAX_ROUNDS, TRANSFERRED, Callflow
 from sip.calllimits import CallLimits
 from sip.errors import LocalProtocolError, ParseError
-from sip.outcome import Ending, Outcome, Side, hung_up, refused, unheard, unreachable
+from sip.outcome import ANSWERED_ELSEWHERE, Ending, Outcome, Side, hung_up, refused, unheard, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 A0, A1, B0, B1 = ev.Branch(Side.A, 0), ev.Branch(Side.A, 1), ev.Branch(Side.B, 0), ev.Branch(Side.B, 1)
-DEVICE, NUMBER = ev.Leg(A0, "desk"), ev.Leg(B0, "far")
+DEVICE, NUMBER, FORWARD = ev.Leg(A0, "desk"), ev.Leg(B0, "far"), ev.Leg(A1, "mobile")
 STOPPED = Ending(Outcome.SHUTDOWN, None, 503, 41)
+GIVEN_UP = Ending(Outcome.TIMEOUT, Side.A, 408, 18).reason
 
 
 @dataclass
@@ -48,6 +49,12 @@ class Plan:
     def pass_answer(self, side: Side, body: bytes) -> bytes:
         return self._check(body)
 
+    def withdraw(self, side: Side) -> None:
+        self.answers = self.answers[:3]
+
+    def renew(self, side: Side) -> None:
+        self.answers = self.answers[:1] if side is Side.B else []
+
     def hold(self, side: Side, body: bytes) -> bytes:
         return self._check(body) + b" held"
 
@@ -67,6 +74,10 @@ def run(*events: ev.Input, media: Plan | None = None) -> tuple[Callflow, list[ev
     for event in events:
         effects = [effect for effect in flow.handle(event) if not isinstance(effect, ev.Wait)]
     return flow, effects
+
+
+def _told(flow: Callflow, event: ev.Input) -> list[ev.Effect]:
+    return [effect for effect in flow.handle(event) if not isinstance(effect, ev.Wait)]
 
 
 ANSWERED_A = (ev.Start(1), ev.Answered(DEVICE, b"a"))
@@ -244,9 +255,9 @@ def test_glare_while_joining_is_waited_out() -> None:
         pytest.param((*CALLING_B, ev.Offered(DEVICE, 1, "UPDATE", None)), ev.Respond(1, 200), id="held-refresh"),
         pytest.param((*CALLING_B, ev.Offered(DEVICE, 1, "INVITE", b"bad")), ev.Respond(1, 488), id="held-nonsense"),
         pytest.param((*CONNECTING, ev.Offered(NUMBER, 1, "INVITE", b"x")), ev.Respond(1, 491), id="while-joining"),
-        pytest.param((*CONNECTED, ev.Offered(DEVICE, 1, "INVITE", b"x")), ev.Reoffer(NUMBER, "INVITE", b"x"), id="passed-on"),
-        pytest.param((*CONNECTED, ev.Offered(NUMBER, 1, "UPDATE", b"x")), ev.Reoffer(DEVICE, "UPDATE", b"x"), id="update"),
-        pytest.param((*CONNECTED, ev.Offered(NUMBER, 1, "INVITE", None)), ev.Reoffer(DEVICE, "INVITE", None), id="no-offer"),
+        pytest.param((*CONNECTED, ev.Offered(DEVICE, 1, "INVITE", b"x")), ev.Reoffer(NUMBER, "INVITE", b"x", 1), id="passed-on"),
+        pytest.param((*CONNECTED, ev.Offered(NUMBER, 1, "UPDATE", b"x")), ev.Reoffer(DEVICE, "UPDATE", b"x", 1), id="update"),
+        pytest.param((*CONNECTED, ev.Offered(NUMBER, 1, "INVITE", None)), ev.Reoffer(DEVICE, "INVITE", None, 1), id="no-offer"),
         pytest.param((*CONNECTED, ev.Offered(DEVICE, 1, "INVITE", b"bad")), ev.Respond(1, 488), id="nonsense"),
         pytest.param((*CALLING_B, ev.Said(DEVICE, 1)), ev.Respond(1, 480), id="info-without-far-end"),
         pytest.param((*CONNECTED, ev.Said(DEVICE, 1)), ev.Relay(NUMBER, 1), id="info"),
@@ -260,6 +271,8 @@ def test_what_a_phone_asks_in_mid_call(events: Sequence[ev.Input], expected: ev.
 
 
 HOLD = (*CONNECTED, ev.Offered(DEVICE, 7, "INVITE", b"hold"))
+REFRESH = (*CONNECTED, ev.Offered(DEVICE, 7, "UPDATE", None))
+BYES = [ev.Bye(DEVICE, STOPPED.reason), ev.Bye(NUMBER, STOPPED.reason)]
 DELAYED = (*CONNECTED, ev.Offered(DEVICE, 7, "INVITE", None), ev.Reanswered(NUMBER, "INVITE", b"offer"))
 
 
@@ -271,7 +284,13 @@ DELAYED = (*CONNECTED, ev.Offered(DEVICE, 7, "INVITE", None), ev.Reanswered(NUMB
         pytest.param((*HOLD, ev.Refused(NUMBER, refused(Side.B, 491))), [ev.Respond(7, 491)], id="glare-far-away"),
         pytest.param((*HOLD, ev.Offered(NUMBER, 8, "INVITE", b"x")), [ev.Respond(8, 491)], id="glare-here"),
         pytest.param((*HOLD, ev.Offered(DEVICE, 8, "UPDATE", b"x")), [ev.Respond(8, 500)], id="two-of-one-leg"),
-        pytest.param((*HOLD, ev.Withdrawn(DEVICE)), [ev.CancelReoffer(NUMBER)], id="withdrawn"),
+        pytest.param((*HOLD, ev.Withdrawn(DEVICE)), [ev.Respond(7, 487), ev.CancelReoffer(NUMBER)], id="withdrawn"),
+        pytest.param((*HOLD, ev.Withdrawn(DEVICE), ev.Refused(NUMBER, refused(Side.B, 487))), [], id="withdrawn-in-time"),
+        pytest.param((*HOLD, ev.Withdrawn(DEVICE), ev.Withdrawn(DEVICE)), [], id="withdrawn-twice"),
+        pytest.param((*HOLD, ev.Withdrawn(DEVICE), ev.Offered(DEVICE, 8, "INVITE", b"x")), [ev.Respond(8, 500)], id="anew-too-soon"),
+        pytest.param((*HOLD, ev.Withdrawn(DEVICE), ev.Stop(STOPPED)), [*BYES], id="withdrawn-then-ended"),
+        pytest.param((*REFRESH, ev.Refused(NUMBER, refused(Side.B, 405))), [ev.Respond(7, 200)], id="refresh-of-a-leg-without-update"),
+        pytest.param((*REFRESH, ev.Refused(NUMBER, refused(Side.B, 422))), [ev.Respond(7, 422)], id="refresh-refused"),
         pytest.param(DELAYED, [ev.Respond(7, 200, b"offer")], id="delayed-offer"),
         pytest.param((*DELAYED, ev.Acked(DEVICE, b"y")), [ev.Ack(NUMBER, b"y")], id="delayed-answer"),
         pytest.param((*DELAYED, ev.Acked(DEVICE, None)), [ev.Ack(NUMBER)], id="delayed-answer-missing"),
@@ -280,6 +299,71 @@ DELAYED = (*CONNECTED, ev.Offered(DEVICE, 7, "INVITE", None), ev.Reanswered(NUMB
 def test_an_offer_and_its_answer_cross_the_call(events: Sequence[ev.Input], expected: list[ev.Effect]) -> None:
     """Whatever one phone offers, the other answers; one at a time (RFC 3261 14.2, RFC 3264 4)."""
     assert expected == run(*events)[1]
+
+
+def test_an_offer_accepted_although_it_was_withdrawn_is_undone() -> None:
+    """A 200 that crosses our CANCEL (RFC 3261 9.1): the leg is offered anew what the other one really has."""
+    flow, effects = run(*HOLD, ev.Withdrawn(DEVICE), ev.Reanswered(NUMBER, "INVITE", b"y"))
+    assert [ev.Ack(NUMBER), ev.Reoffer(NUMBER, "INVITE", b"for b")] == effects
+
+    effects = flow.handle(ev.Reanswered(NUMBER, "INVITE", b"y"))
+    assert ev.Ack(NUMBER) == effects[0]
+    assert ev.State.CONNECTED is flow.state
+    assert not [effect for effect in effects if isinstance(effect, ev.Report)], "it was connected before"
+
+
+def test_another_number_takes_the_place_of_the_first() -> None:
+    """A transfer ends the number's leg, finds the other number, and tells the device of its media."""
+    flow, effects = run(*CONNECTED, ev.Reroute())
+    assert [ev.Bye(NUMBER, TRANSFERRED), ev.Route()] == effects
+    assert [ev.Invite(B1, b"for b")] == _told(flow, ev.Routed(1))
+    other = ev.Leg(B1, "new")
+    assert [ev.Ack(other), ev.Report(ev.Stage.ANSWERED, Side.B), ev.Reoffer(DEVICE, "INVITE", b"for a")] == _told(
+        flow, ev.Answered(other, b"c")
+    )
+    assert [ev.Ack(DEVICE)] == _told(flow, ev.Reanswered(DEVICE, "INVITE", b"a"))
+
+    assert (DEVICE, other) == flow.legs
+    flow.handle(ev.HungUp(DEVICE, None))
+    assert flow.ending == hung_up(Side.A, connected=True)
+
+
+def test_a_transfer_that_fails_ends_the_call() -> None:
+    """Nobody is left to talk to; the call was answered all the same, so the failure is told as the transfer's."""
+    flow, _ = run(*CONNECTED, ev.Reroute(), ev.Routed(1), ev.Failed(B1, refused(Side.B, 486)))
+
+    assert refused(Side.B, 486) == flow.ending
+
+
+def test_no_transfer_while_an_offer_is_on_its_way() -> None:
+    """Its answer would have nowhere to go."""
+    assert [] == run(*HOLD, ev.Reroute())[1]
+
+
+FORWARDED = (ev.Start(2, frozenset({1})), ev.Answered(FORWARD, b"f"))
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        pytest.param(FORWARDED, [ev.Ack(FORWARD), ev.Ask(FORWARD)], id="answered-is-not-taken"),
+        pytest.param((*FORWARDED, ev.Pressed(FORWARD, "5")), [], id="another-key"),
+        pytest.param((*FORWARDED, ev.Pressed(FORWARD, "1")), [ev.Cancel(A0, ANSWERED_ELSEWHERE), ev.Report(ev.Stage.ANSWERED, Side.A), ev.Route()], id="taken"),
+        pytest.param((*FORWARDED, ev.Answered(DEVICE, b"a")), [ev.Bye(FORWARD, ANSWERED_ELSEWHERE), ev.Ack(DEVICE), ev.Report(ev.Stage.ANSWERED, Side.A), ev.Route()], id="the-desk-was-faster"),
+        pytest.param((*FORWARDED, ev.HungUp(FORWARD, None)), [], id="hung-up-and-the-desk-rings-on"),
+        pytest.param((*FORWARDED, ev.Failed(A0, refused(Side.A, 486))), [], id="desk-busy-and-the-key-may-come"),
+        pytest.param((*FORWARDED, ev.TimedOut()), [ev.Cancel(A0, GIVEN_UP), ev.Bye(FORWARD, GIVEN_UP)], id="no-key-in-time"),
+    ],
+)  # fmt: skip
+def test_a_forwarded_call_is_taken_by_a_key(events: Sequence[ev.Input], expected: list[ev.Effect]) -> None:
+    """A mailbox answers too, but presses nothing (contract 6.5)."""
+    assert expected == run(*events)[1]
+
+
+def test_who_was_asked_and_hung_up_has_declined() -> None:
+    flow, _ = run(*FORWARDED, ev.Failed(A0, refused(Side.A, 480)), ev.HungUp(FORWARD, None))
+
+    assert refused(Side.A, 603) == flow.ending
 
 
 def test_a_leg_that_does_not_know_its_dialog_ends_the_call() -> None:
@@ -380,7 +464,7 @@ class World:
     def possible(self) -> list[ev.Input]:
         """Return what may happen now, in no order."""
         self.keys += 1
-        events: list[ev.Input] = [ev.Stop(STOPPED)]
+        events: list[ev.Input] = [ev.Stop(STOPPED), ev.Reroute()]
         for branch in sorted(self.open_branches, key=str):
             events += [
                 ev.Ringing(branch),
@@ -395,10 +479,14 @@ class World:
             events += [ev.Offered(leg, self.keys, "INVITE", b"x"), ev.Offered(leg, self.keys, "UPDATE", None)]
             events += [ev.Offered(leg, self.keys, "INVITE", None), ev.Offered(leg, self.keys, "INVITE", b"bad")]
             events += [ev.Said(leg, self.keys), ev.HungUp(leg, None), ev.Acked(leg, b"x"), ev.Acked(leg, b"bad")]
-            events += [ev.Withdrawn(leg), ev.Lost(leg, Ending(Outcome.LOST, leg.branch.side, 481, 41))]
+            events += [
+                ev.Pressed(leg, "1"),
+                ev.Withdrawn(leg),
+                ev.Lost(leg, Ending(Outcome.LOST, leg.branch.side, 481, 41)),
+            ]
         for offer in self.reoffers:
             events += [ev.Reanswered(offer.leg, offer.method, body) for body in (b"x", b"moved", b"bad")]
-            events += [ev.Refused(offer.leg, refused(offer.leg.branch.side, status)) for status in (488, 491, 481)]
+            events += [ev.Refused(offer.leg, refused(offer.leg.branch.side, status)) for status in (488, 491, 481, 405)]
         events += [ev.ByeDone(leg) for leg in sorted(self.byes, key=str)]
         if self.routing:
             events += [ev.Routed(2), ev.Unroutable(Ending(Outcome.NO_ROUTE, Side.B, 404, 3))]
@@ -431,7 +519,18 @@ class World:
 @settings(max_examples=600, deadline=None)
 @given(
     begin=st.sampled_from(
-        [(ev.Start(1),), (ev.Start(3),), ANSWERED_A, CALLING_B, CONNECTING, CONNECTED, HOLD, DELAYED]
+        [
+            (ev.Start(1),),
+            (ev.Start(3),),
+            (ev.Start(2, frozenset({1})),),
+            FORWARDED,
+            ANSWERED_A,
+            CALLING_B,
+            CONNECTING,
+            CONNECTED,
+            HOLD,
+            DELAYED,
+        ]
     ),
     choices=st.lists(st.integers(0, 10_000), max_size=25),
 )
