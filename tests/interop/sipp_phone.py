@@ -79,7 +79,8 @@ class SipText:
 class SippPhone:
     """One account on one SIPp process; `transport` is `udp` or `tcp` (one connection for everything).
 
-    `incoming` names the scenario for requests from the daemon.
+    `incoming` names the scenario for requests from the daemon. `prefix` is put before the command, to run it in another
+    network namespace, from where our end of the cord is at `cord_host`.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class SippPhone:
         host: str = "127.0.0.1",
         port: int | None = None,
         incoming: str = "incoming",
+        prefix: Sequence[str] = (),
+        cord_host: str = "127.0.0.1",
     ) -> None:
         self.account = account
         self.host = host
@@ -99,6 +102,8 @@ class SippPhone:
         self.media_port = free_port()
         self.transport = transport
         self._incoming = incoming
+        self._prefix = prefix
+        self._cord_host = cord_host
         self._registrar = registrar
         self._directory = directory
         self._reports: list[SipText] = []
@@ -115,7 +120,7 @@ class SippPhone:
     def start(self) -> SippPhone:
         """Start SIPp and wait for its cord."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_server((self._cord_host, 0)) as server:
             server.settimeout(STEP_TIMEOUT)
             self._process = subprocess.Popen(
                 self._command(server.getsockname()[1]),
@@ -183,7 +188,7 @@ class SippPhone:
         options = {
             "-sf": str(SCENARIOS / "phone.xml"),
             "-oocsf": str(SCENARIOS / f"{self._incoming}.xml"),
-            "-3pcc": f"127.0.0.1:{cord}",
+            "-3pcc": f"{self._cord_host}:{cord}",
             "-i": self.host,
             "-p": str(self.port),
             "-mp": str(self.media_port),
@@ -199,7 +204,7 @@ class SippPhone:
         words = [word for pair in options.items() for word in pair]
         words += [word for name, value in keys.items() for word in ("-key", name, value)]
         host, port = self._registrar
-        return ["sipp", *words, "-nostdin", "-trace_err", "-trace_msg", f"{_bracketed(host)}:{port}"]
+        return [*self._prefix, "sipp", *words, "-nostdin", "-trace_err", "-trace_msg", f"{_bracketed(host)}:{port}"]
 
     def _send(self, call_id: str, *lines: str) -> None:
         assert self._cord is not None

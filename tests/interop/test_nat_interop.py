@@ -51,9 +51,11 @@ def test_a_phone_behind_nat_is_reached_for_notify_and_invite(
     assert device.id in outside_roost.registered()
     assert outside_roost.sync(device).status == 200
     phone.answer(phone.receive("NOTIFY"), "Answer: 200")
+    far_end = sipp_phone(outside_roost, device, host=OUTSIDE, port=outside_roost.route_port, incoming="callee")
     assert outside_roost.quickcall(device, "5551234").status == 200
     phone.receive("INVITE")
     phone.receive("ACK")
+    far_end.answer(far_end.receive("INVITE"), "Answer: 486")
     phone.receive("BYE")
 
 
