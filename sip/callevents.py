@@ -67,6 +67,8 @@ class Routed:
     """The number was found, behind this many branches."""
 
     branches: int
+    keypress: frozenset[int] = frozenset()
+    """As in `Start`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,12 @@ class Callflow(Midcall):
         self._ringing: set[Side] = set()
         self._invited = {Side.A: 0, Side.B: 0}
         """How many branches a side has had."""
-        self._keypress: frozenset[int] = frozenset()
-        """Branches of the device whose answer counts once a key was pressed."""
+        self._keypress: set[ev.Branch] = set()
+        """Branches whose answer counts once a key was pressed."""
         self._asked: ev.Leg | None = None
         """The one of them that has answered."""
+        self._asked_told: Side | None = None
+        """Who has to hear of its media."""
         self._joined = False
         self._rounds = 0
 
@@ -67,16 +69,17 @@ class Callflow(Midcall):
     # Setting up
 
     def _start(self, event: ev.Start) -> None:
+        self._enter(ev.State.CALLING_A)
+        self._invite(Side.A, event, self._media.first_offer())
+
+    def _invite(self, side: Side, event: ev.Start | ev.Routed, offer: bytes) -> None:
         if not 0 < event.branches <= MAX_BRANCHES:
             raise LocalProtocolError(f"a call cannot ring {event.branches} branches")
-        self._keypress = event.keypress
-        self._enter(ev.State.CALLING_A)
-        self._invite(Side.A, event.branches, self._media.first_offer())
-
-    def _invite(self, side: Side, count: int, offer: bytes) -> None:
-        for _ in range(count):
+        for index in range(event.branches):
             branch = ev.Branch(side, self._invited[side])
             self._invited[side] += 1
+            if index in event.keypress:
+                self._keypress.add(branch)
             self._pending[branch] = False
             self._out.append(ev.Invite(branch, offer))
 
@@ -90,7 +93,7 @@ class Callflow(Midcall):
         """Take the first 2xx of the side that is being called, and cancel its other branches."""
         branch = event.leg.branch
         side = branch.side
-        must_press = side is Side.A and branch.number in self._keypress
+        must_press = branch in self._keypress
         if side is not _CALLED[self.state] or self._pending.get(branch, True) or (must_press and self._asked):
             self._drop_late(event)
             return
@@ -106,41 +109,45 @@ class Callflow(Midcall):
             self._end(refused(side, 488))
             return
         if must_press:
-            self._asked = event.leg
+            self._asked, self._asked_told = event.leg, told
             self._out.append(ev.Ask(event.leg))
             return
+        self._take(side, told)
+
+    def _take(self, side: Side, told: Side | None) -> None:
+        """Go on with the leg that a side has."""
         self._out.append(ev.Report(ev.Stage.ANSWERED, side))
         if side is Side.A:
-            self._go_on()
+            self._find_number()
         else:
             self._settle(told)
 
-    def _go_on(self) -> None:
+    def _find_number(self) -> None:
         self._enter(ev.State.ROUTING_B)
         self._out.append(ev.Route())
 
     def _confirm(self, event: ev.Pressed) -> None:
-        """Let whoever the device's call was forwarded to take it by a key, and not a mailbox by answering."""
+        """Let whoever a call was forwarded to take it by a key, and not a mailbox by answering."""
         if event.leg != self._asked or event.digit != CONFIRMS:
             return
         self._asked = None
-        self._cancel_all(Side.A, ANSWERED_ELSEWHERE)
-        self._out.append(ev.Report(ev.Stage.ANSWERED, Side.A))
-        self._go_on()
+        side = event.leg.branch.side
+        self._cancel_all(side, ANSWERED_ELSEWHERE)
+        self._take(side, self._asked_told)
 
     def _leave_asked(self) -> None:
         """Let go of a leg that answered and did not press the key, for another phone has answered."""
         leg, self._asked = self._asked, None
         if leg is not None:
             self._bye(leg, ANSWERED_ELSEWHERE)
-            self._media.renew(Side.A)
+            self._media.renew(leg.branch.side)
 
-    def _lose_asked(self, ending: Ending) -> None:
+    def _lose_asked(self, side: Side, ending: Ending) -> None:
         """Take the end of such a leg as the failure of its branch."""
         self._asked = None
-        del self._legs[Side.A]
-        self._media.renew(Side.A)
-        self._count_failure(Side.A, ending)
+        del self._legs[side]
+        self._media.renew(side)
+        self._count_failure(side, ending)
 
     def _drop_late(self, event: ev.Answered) -> None:
         """Acknowledge and end a leg that nobody waits for: a 2xx that crossed our CANCEL, or a fork's second."""
@@ -160,10 +167,8 @@ class Callflow(Midcall):
             self._end(best_told(self._failures[side]))
 
     def _call_b(self, event: ev.Routed) -> None:
-        if not 0 < event.branches <= MAX_BRANCHES:
-            raise LocalProtocolError(f"a call cannot ring {event.branches} branches")
         self._enter(ev.State.CALLING_B)
-        self._invite(Side.B, event.branches, self._media.offer(Side.B))
+        self._invite(Side.B, event, self._media.offer(Side.B))
 
     def _no_route(self, event: ev.Unroutable) -> None:
         self._end(event.ending)
@@ -203,7 +208,7 @@ class Callflow(Midcall):
         self._failures[Side.B].clear()
         self._ringing.discard(Side.B)
         self._rounds = 0
-        self._go_on()
+        self._find_number()
 
     def _settled(self, event: ev.Reanswered) -> None:
         self._exchange = None
@@ -236,7 +241,7 @@ class Callflow(Midcall):
         if self.ending is not None or self._legs.get(side) != event.leg:
             return
         if event.leg == self._asked:
-            self._lose_asked(refused(side, 603))
+            self._lose_asked(side, refused(side, 603))
             return
         del self._legs[side]
         self._end(hung_up(side, connected=self._joined, cause=event.cause))
@@ -246,7 +251,7 @@ class Callflow(Midcall):
             return
         if event.leg == self._asked:
             self._bye(event.leg, event.ending.reason)
-            self._lose_asked(event.ending)
+            self._lose_asked(event.leg.branch.side, event.ending)
             return
         self._end(event.ending)
 
@@ -312,6 +317,7 @@ class Callflow(Midcall):
         (ev.State.ROUTING_B, ev.TimedOut): _take_too_long,
         (ev.State.CALLING_B, ev.Ringing): _ring,
         (ev.State.CALLING_B, ev.Answered): _win,
+        (ev.State.CALLING_B, ev.Pressed): _confirm,
         (ev.State.CALLING_B, ev.TimedOut): _ring_no_more,
         (ev.State.CONNECTING, ev.Reanswered): _settled,
         (ev.State.CONNECTING, ev.Refused): _unsettled,

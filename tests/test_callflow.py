@@ -360,6 +360,15 @@ def test_a_forwarded_call_is_taken_by_a_key(events: Sequence[ev.Input], expected
     assert expected == run(*events)[1]
 
 
+def test_the_numbers_forwarding_is_taken_by_a_key_too() -> None:
+    flow, effects = run(*ANSWERED_A, ev.Routed(1, frozenset({0})), ev.Answered(NUMBER, b"b"))
+    assert [ev.Ack(NUMBER), ev.Ask(NUMBER)] == effects
+
+    assert [ev.Report(ev.Stage.ANSWERED, Side.B), ev.Reoffer(DEVICE, "INVITE", b"for a")] == _told(
+        flow, ev.Pressed(NUMBER, "1")
+    )
+
+
 def test_who_was_asked_and_hung_up_has_declined() -> None:
     flow, _ = run(*FORWARDED, ev.Failed(A0, refused(Side.A, 480)), ev.HungUp(FORWARD, None))
 
@@ -489,7 +498,11 @@ class World:
             events += [ev.Refused(offer.leg, refused(offer.leg.branch.side, status)) for status in (488, 491, 481, 405)]
         events += [ev.ByeDone(leg) for leg in sorted(self.byes, key=str)]
         if self.routing:
-            events += [ev.Routed(2), ev.Unroutable(Ending(Outcome.NO_ROUTE, Side.B, 404, 3))]
+            events += [
+                ev.Routed(2),
+                ev.Routed(2, frozenset({0})),
+                ev.Unroutable(Ending(Outcome.NO_ROUTE, Side.B, 404, 3)),
+            ]
         if self.waiting is not None:
             events.append(ev.TimedOut())
         return events
