@@ -26,6 +26,7 @@ from api import (
     registrations,
     status,
     sync,
+    sync_jobs,
     tokens,
     users,
 )
@@ -66,6 +67,7 @@ RESOURCES: Final[tuple[Route, ...]] = (
     *devices.ROUTES,
     *status.ROUTES,
     *sync.ROUTES,
+    *sync_jobs.ROUTES,
     *quickcall.ROUTES,
     *hotdesks.ROUTES,
     *registrations.ROUTES,

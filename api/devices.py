@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from api.call import Answer, Call, is_true, shown
@@ -13,6 +14,8 @@ from api.listing import FILTERS, PAGING, list_documents
 from api.ports import Kind, PageQuery
 from api.routing import Route, under_each
 from api.schemas import Schema
+from api.sync import deliveries, read_options, sync_device
+from sip.notify import notify_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from api.ports import Document, Draft, JsonObject
 
 NOTIFY: Final = Schema("devices_notify")
+WHERE: Final = {"event": "event", "content_type": "body.content_type", "body": "body.data"}
+"""Where a client wrote the parts of a NOTIFY."""
 DEFAULT_TYPE: Final = "sip_device"
 
 
@@ -93,20 +98,20 @@ async def _notify(call: Call, payload: JsonObject) -> Answer:
     notify, faults = NOTIFY.check(payload)
     if faults:
         raise ValidationFailed(faults)
-    event, body = notify["event"], at(notify, "body", "data")
-    content_type = at(notify, "body", "content_type")
-    await call.ports.control.notify(
-        call.device,
-        event=str(event),
-        content_type=content_type if isinstance(content_type, str) else "",
-        body=body.encode("utf-8", "replace") if isinstance(body, str) else b"",
+    content_type, text = at(notify, "body", "content_type"), at(notify, "body", "data")
+    event, content_type = str(notify["event"]), content_type if isinstance(content_type, str) else ""
+    body = text.encode("utf-8", "replace") if isinstance(text, str) else b""
+    if wrong := notify_faults(event=event, content_type=content_type, body=body):
+        raise ValidationFailed({WHERE[key]: {"invalid": {"message": message}} for key, message in wrong.items()})
+    options = read_options(call)
+    reports = await call.ports.control.notify(
+        call.device, event=event, content_type=content_type, body=body, contact=options.contact, wait=options.wait
     )
-    return Answer("NOTIFY sent", status=201)
+    return Answer("NOTIFY sent", status=201, extra=deliveries(options, reports))
 
 
 async def _sync(call: Call, _: JsonObject) -> Answer:
-    await call.ports.control.check_sync(call.device)
-    return Answer("sync request sent", status=201)
+    return replace(await sync_device(call), status=201)
 
 
 ACTIONS: Final = {"notify": _notify, "sync": _sync}
@@ -185,6 +190,14 @@ ROUTES: Final[tuple[Route, ...]] = (
     *under_each(_BOTH, Route("DELETE", _ONE, delete_device, "Delete a device", answer="device")),
     *under_each(
         _BOTH,
-        Route("PUT", _ONE, act_on_device, "Send a NOTIFY or a check-sync", body="devices_action", answer="text"),
+        Route(
+            "PUT",
+            _ONE,
+            act_on_device,
+            "Send a NOTIFY or a check-sync",
+            body="devices_action",
+            answer="text",
+            query=("contact", "mode", "wait"),
+        ),
     ),
 )

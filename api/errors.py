@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from api.control import TooManyJobs
 from api.ports import (
     DocumentExists,
     DocumentMissing,
@@ -168,6 +169,7 @@ class Fault:
 
 CATALOGUE: Mapping[type[Exception], Fault] = {
     Gone: Fault(410, "gone", "API version 1 is not supported. Please upgrade your code to use version 2."),
+    TooManyJobs: Fault(429, "too_many_requests", "too many syncs are running: stop one, or wait for its end"),
     TooManyRequests: Fault(429, "too_many_requests", "too many requests"),
     TooManyListeners: Fault(429, "too_many_requests", "too many listeners"),
     UnspecifiedFault: Fault(500, "unspecified_fault", "unspecified fault"),
@@ -241,6 +243,8 @@ def _details(error: Exception, fault: Fault) -> Json:
 def _headers(error: Exception) -> Mapping[str, str]:
     if isinstance(error, TooManyRequests):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, TooManyJobs):
+        return {"Retry-After": "60"}
     if isinstance(error, NotModified):
         return {"ETag": error.etag}
     if isinstance(error, StoreUnavailable | TooManyListeners):

@@ -30,14 +30,18 @@ PARAMETERS: Final[dict[str, JsonObject]] = {
     "cid-name": {"type": "string", "description": "Name shown to the number"},
     "cid-number": {"type": "string", "description": "Number shown to the number"},
     "ignore-early-media": {"type": "boolean"},
+    "contact": {"type": "string", "description": "Contact URI of one registration of the device; all without"},
     "include_api_key": {"type": "boolean"},
     "media": {"type": "string", "enum": ["process", "bypass"]},
+    "mode": {"type": "string", "enum": ["resync", "reboot"], "description": "What a phone is to do"},
     "number_filter": {"type": "string", "description": "true, false, or a regular expression"},
     "page_size": {"type": "integer", "minimum": 1, "description": "Rows of a page"},
     "paginate": {"type": "boolean", "description": "false gives everything at once"},
+    "rate": {"type": "number", "minimum": 0.01, "maximum": 100, "default": 5, "description": "NOTIFYs a second"},
     "start_key": {"type": "string", "description": "next_start_key of the page before"},
     "target_call_id": {"type": "string"},
     "timeout": {"type": "integer", "description": "Seconds that the device may ring"},
+    "wait": {"type": "number", "minimum": 0, "maximum": 60, "description": "Seconds to wait for the outcome"},
     "with_status": {"type": "boolean", "description": "Tell of each row whether it is registered"},
     "created_from": {"type": "integer", "minimum": 0, "description": "Gregorian seconds"},
     "created_to": {"type": "integer", "minimum": 0, "description": "Gregorian seconds"},
@@ -186,6 +190,7 @@ def _answer(route: Route) -> JsonObject:
             "timestamp": {"type": "string"},
             "version": {"type": "string"},
             **(PAGE_KEYS if listed else {}),
+            **(DELIVERIES if "wait" in route.query else {}),
         },
     }
 
@@ -195,6 +200,8 @@ PAGE_KEYS: Final[JsonObject] = {
     "page_size": {"type": "integer"},
     "start_key": {"type": "string"},
 }
+
+DELIVERIES: Final[JsonObject] = {"deliveries": {"$ref": "#/components/schemas/delivery_rows"}}
 
 
 def _content(route: Route) -> JsonObject:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from api.control import Control, SyncJobs
+
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = "dict[str, Json]"
 
@@ -314,28 +316,6 @@ class Statuses(Protocol):
         ...
 
 
-class Control(Protocol):
-    """What can be done to a phone."""
-
-    async def flush(self, account_id: str, username: str) -> bool:
-        """Send check-sync to the username's contacts and remove its bindings.
-
-        Returns False where no device of the account has the username (DELETE registrations/{username}).
-        """
-        ...
-
-    async def check_sync(self, device: Document) -> None:
-        """Send a check-sync NOTIFY to every contact of the device; returns when they are on their way.
-
-        A device without a registration or a username is no fault: nothing is sent (contract 5.6).
-        """
-        ...
-
-    async def notify(self, device: Document, *, event: str, content_type: str, body: bytes) -> None:
-        """Send a NOTIFY of any event to every contact of the device (contract 5.9)."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class QuickcallOptions:
     """The parameters of a quickcall (contract 5.10)."""
@@ -440,5 +420,6 @@ class Ports:
     presence: Presence
     control: Control
     quickcalls: Quickcalls
+    sync_jobs: SyncJobs
     statuses: Statuses
     events: Events

@@ -222,6 +222,23 @@ class QuickcallSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class SyncSettings(Section):
+    """Check-sync: what becomes of it."""
+
+    reboot_window: float = key(300.0, Rule(unit="seconds", least=1, most=3600))
+    """How long after a NOTIFY a phone that registers with a new Call-ID is taken to have restarted because of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings(Section):
+    """Monitoring: /metrics for Prometheus, /healthz and /readyz."""
+
+    listen: tuple[HostPort, ...] = key(())
+    """Addresses that these are served on to everybody who reaches them. On `api.listen` they are served too, to clients
+    on this host alone and not through a proxy."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings(Section):
     """The log, on standard error."""
 
@@ -240,7 +257,9 @@ class Settings:
     tls: TlsSettings = field(default_factory=TlsSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
+    sync: SyncSettings = field(default_factory=SyncSettings)
     quickcall: QuickcallSettings = field(default_factory=QuickcallSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     def conflicts(self) -> Iterator[Fault]:

@@ -18,12 +18,17 @@ from api.ports import Ports
 from config.loader import ConfigError, changed_keys
 from daemon.bootstrap import announce, bootstrap
 from daemon.calls import LiveCalls
+from daemon.deliveries import Deliveries
 from daemon.device_events import DeviceEvents
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
 from daemon.events import EventBus
+from daemon.figures import RequestFigures
+from daemon.health import Health, counting
 from daemon.lifecycle import Stage, run_stages
 from daemon.log import set_level
+from daemon.loopwatch import LoopWatch
+from daemon.metrics import Metrics, Parts
 from daemon.presence import Happening, Presence
 from daemon.provisioning import Provisioning
 from daemon.qualify import Qualifier
@@ -32,7 +37,9 @@ from daemon.registration import Registration, RegistrationPolicy
 from daemon.status import DeviceStatuses
 from daemon.store import Store
 from daemon.sync import DeviceControl
+from daemon.sync_jobs import SyncJobs
 from daemon.targets import Targets
+from daemon.vitals import Vitals
 from sip.digest import Algorithm
 from sip.flow import Address, Transport
 from sip.io.endpoint import Endpoint
@@ -44,8 +51,9 @@ from sip.registrar import RegistrarPolicy
 from sip.vendors import VendorTable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from config.listen import HostPort
     from config.settings import ApiSettings, Settings, SipSettings
     from sip.location import Binding
 
@@ -73,6 +81,7 @@ class Roost:
         self._endpoint: Endpoint | None = None
         self._presence: Presence | None = None
         self._calls: LiveCalls | None = None
+        self._vitals: Vitals | None = None
 
     async def start(self) -> None:
         """Open the store, load what phones were told, and listen. Raises OSError where an address cannot be bound."""
@@ -86,8 +95,13 @@ class Roost:
         self._undo("sip", endpoint.close)
         presence = self._presence = Presence(store.bindings, self._directory, flow_grace=settings.sip.flow_grace)
         self._undo("presence", presence.close)
-        control = DeviceControl(endpoint, presence, self._directory, self._vendors)
+        deliveries = Deliveries(store.deliveries, window=settings.sync.reboot_window, events=events)
+        self._undo("deliveries", deliveries.close)
+        presence.subscribe(deliveries.happened)
+        control = DeviceControl(endpoint, presence, self._directory, self._vendors, deliveries)
         self._undo("control", control.close)
+        jobs = SyncJobs(control, deliveries, store, events=events)
+        self._undo("sync jobs", jobs.close)
         qualifier = Qualifier(endpoint, presence, self._directory, self._vendors, settings.sip.qualify_interval)
         self._undo("qualify", qualifier.close)
         presence.subscribe(qualifier.happened)
@@ -108,20 +122,31 @@ class Roost:
         )
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
+        await deliveries.load()
         log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))
         presence.subscribe(DeviceEvents(events, presence, self._directory, self._vendors).happened)
         await self._listen(endpoint)
-        url = await self._serve_api(
+        await jobs.load()
+        app = make_app(
             Ports(
                 documents,
                 store.tokens,
                 presence,
                 control,
                 Quickcalls(calls, endpoint, targets),
+                jobs,
                 statuses=DeviceStatuses(presence, self._vendors, calls.in_call),
                 events=events,
-            )
+            ),
+            _api_policy(settings.api),
         )
+        watch = LoopWatch()
+        self._undo("loop watch", watch.close)
+        vitals = self._vitals = Vitals(endpoint, store.values)
+        self._undo("vitals", vitals.close)
+        requests = RequestFigures()
+        parts = Parts(version("roost"), endpoint, presence, registration, calls, store, watch, requests)
+        url = await self._serve_http(app, Health(Metrics(parts), vitals), requests)
         self._undo("listeners", events.close)
         if created is not None:
             announce(created, url)
@@ -149,6 +174,10 @@ class Roost:
         if standing:
             log.warning("config.needs_restart", keys=standing)
 
+    async def check(self) -> Mapping[str, str]:
+        """Return what does not work, with a reason each."""
+        return await self._vitals.check() if self._vitals else {}
+
     def _undo(self, name: str, close: Callable[[], Awaitable[None]]) -> None:
         self._stages.append(Stage(name, STOP_LIMIT, close))
 
@@ -165,17 +194,24 @@ class Roost:
             log.info("sip.listening", transport=transport.value, address=str(bound))
         _tell_certificate(endpoint)
 
-    async def _serve_api(self, ports: Ports) -> str:
-        listen = self._settings.api.listen
-        app = make_app(ports, _api_policy(self._settings.api))
+    async def _serve_http(self, api: web.Application, health: Health, requests: RequestFigures) -> str:
+        api.middlewares.append(counting(requests))
+        health.add_to(api, local_only=True)
+        for listen in self._settings.metrics.listen:
+            app = web.Application()
+            health.add_to(app, local_only=False)
+            await self._serve_app("metrics", app, listen)
+        return f"http://{await self._serve_app('api', api, self._settings.api.listen)}"
+
+    async def _serve_app(self, name: str, app: web.Application, listen: HostPort) -> Address:
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
-        self._undo("api", runner.cleanup)
+        self._undo(name, runner.cleanup)
         site = web.TCPSite(runner, listen.host, listen.port, shutdown_timeout=STOP_LIMIT / 2)
         await site.start()
         bound = Address(*runner.addresses[0][:2])
-        log.info("api.listening", address=str(bound))
-        return f"http://{bound}"
+        log.info(f"{name}.listening", address=str(bound))
+        return bound
 
 
 def _api_policy(api: ApiSettings) -> Policy:

@@ -39,10 +39,10 @@ class DocumentListener(Protocol):
 class Flusher(Protocol):
     """Whoever can end registrations."""
 
-    async def flush_device(self, account_id: str, device_id: str) -> None:
-        """Send check-sync to the device's contacts and remove its bindings.
+    async def flush_device(self, was: Document) -> None:
+        """Send check-sync to the contacts of the device and remove its bindings.
 
-        The device may be gone, or have another username, by the time of the call.
+        `was` is the device before the change, as its phone still knows it; it may be gone by the time of the call.
         """
         ...
 
@@ -160,13 +160,13 @@ class Provisioning:
         return document
 
     def _committed(self, changes: Sequence[Change]) -> None:
-        ended: list[tuple[str, str]] = []
+        ended: list[Document] = []
         for change in changes:
             self._recent.committed(change.subject)
             self._note_account(change)
             self._announce(change.old, change.new)
-            if ends_registrations(change.old, change.new):
-                ended.append((change.subject.account_id, change.subject.id))
+            if change.old is not None and ends_registrations(change.old, change.new):
+                ended.append(change.old)
         if ended:
             written = changes[0].subject
             self._start_flush((written.account_id, written.id), ended)
@@ -186,20 +186,22 @@ class Provisioning:
             gone = change.new is None  # then a reader that was slower must not revive it
             self._accounts[change.subject.id] = _serial(change.subject) + gone
 
-    def _start_flush(self, key: tuple[str, str], ended: Sequence[tuple[str, str]]) -> None:
+    def _start_flush(self, key: tuple[str, str], ended: Sequence[Document]) -> None:
         before = self._flushes.get(key)
         task = asyncio.create_task(self._flush(ended, before), name=f"flush {key[1]}")
         self._flushes[key] = task
         task.add_done_callback(lambda done: self._ended(key, done))
 
-    async def _flush(self, ended: Sequence[tuple[str, str]], before: asyncio.Task[None] | None) -> None:
+    async def _flush(self, ended: Sequence[Document], before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait({before})
-        for account_id, device_id in ended:
+        for was in ended:
             try:
-                await self._flusher.flush_device(account_id, device_id)
+                await self._flusher.flush_device(was)
             except PortError as error:
-                _log.warning("registration.flush_failed", account_id=account_id, device_id=device_id, reason=str(error))
+                _log.warning(
+                    "registration.flush_failed", account_id=was.account_id, device_id=was.id, reason=str(error)
+                )
 
     def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
         if self._flushes.get(key) is task:

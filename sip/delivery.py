@@ -258,8 +258,8 @@ class Watch:
         """Whether the device had no other contact."""
         return not self.others
 
-    def left(self, binding: Binding) -> bool:
-        """Return whether a binding that is gone was the phone's."""
+    def covers(self, binding: Binding) -> bool:
+        """Return whether a binding is the one that the NOTIFY went to."""
         return binding.contact == self.contact and binding.instance == self.instance
 
     def registered(self, binding: Binding, *, gone: bool) -> Input | None:

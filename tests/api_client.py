@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from api.app import make_app
+from api.control import DeliveryReport, SyncJob
 from api.policy import Policy
 from api.ports import (
     ContactStatus,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from api.ports import QuickcallOptions
     from daemon.store import Store
     from daemon.store.store import NewAccount
+    from sip.vendor import Mode
 
 
 class TablePresence:
@@ -112,22 +114,79 @@ class TableStatuses:
 
 @dataclass
 class LoggedControl:
-    """Notes what the API asked of phones: implements `api.ports.Control`."""
+    """Notes what the API asked of phones: implements `api.control.Control`."""
 
     store: Store
     synced: list[str] = field(default_factory=list)
     notified: list[tuple[str, str, str, bytes]] = field(default_factory=list)
     flushed: list[str] = field(default_factory=list)
+    asked: list[tuple[Mode | None, str | None, float]] = field(default_factory=list)
+    """The mode, contact and wait of each sync and notify."""
+    reports: list[DeliveryReport] = field(default_factory=list)
+    """What is told of every NOTIFY."""
 
     async def flush(self, account_id: str, username: str) -> bool:
         self.flushed.append(username)
         return username == "bob"
 
-    async def check_sync(self, device: Document) -> None:
+    async def check_sync(
+        self, device: Document, *, mode: Mode | None = None, contact: str | None = None, wait: float = 0.0
+    ) -> Sequence[DeliveryReport]:
         self.synced.append(device.id)
+        self.asked.append((mode, contact, wait))
+        return self.reports
 
-    async def notify(self, device: Document, *, event: str, content_type: str, body: bytes) -> None:
+    async def notify(
+        self,
+        device: Document,
+        *,
+        event: str,
+        content_type: str,
+        body: bytes,
+        contact: str | None = None,
+        wait: float = 0.0,
+    ) -> Sequence[DeliveryReport]:
         self.notified.append((device.id, event, content_type, body))
+        self.asked.append((None, contact, wait))
+        return self.reports
+
+    async def outcomes(self, account_id: str, device_id: str) -> Sequence[DeliveryReport]:
+        return self.reports
+
+
+@dataclass
+class LoggedJobs:
+    """Jobs that do nothing: implements `api.control.SyncJobs`."""
+
+    jobs: list[tuple[str, SyncJob]] = field(default_factory=list)
+    """With their accounts."""
+    devices: list[list[str]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    async def start(
+        self, account_id: str, device_ids: Sequence[str], *, mode: Mode | None, rate: float, user_id: str | None = None
+    ) -> SyncJob:
+        if self.failure is not None:
+            raise self.failure
+        total = len(device_ids)
+        job = SyncJob(f"{len(self.jobs):032x}", user_id, mode, rate, "running", total, total, 0, 63_867_219_200, None)
+        self.jobs.append((account_id, job))
+        self.devices.append(list(device_ids))
+        return job
+
+    async def get(self, account_id: str, job_id: str) -> SyncJob | None:
+        return next((job for job in await self.of_account(account_id) if job.id == job_id), None)
+
+    async def of_account(self, account_id: str) -> Sequence[SyncJob]:
+        return [job for owner, job in reversed(self.jobs) if owner == account_id]
+
+    async def stop(self, account_id: str, job_id: str) -> SyncJob | None:
+        job = await self.get(account_id, job_id)
+        if job is None:
+            return None
+        stopped = replace(job, state="stopped", ended=63_867_219_300)
+        self.jobs[self.jobs.index((account_id, job))] = account_id, stopped
+        return stopped
 
 
 @dataclass
@@ -160,16 +219,19 @@ class Api:
     control: LoggedControl
     quickcalls: LoggedQuickcalls
     events: EventBus
+    jobs: LoggedJobs
 
     @classmethod
     async def start(cls, aiohttp_client: Any, store: Store, policy: Policy | None = None) -> Api:
         master = await store.create_master("Master", "master.example")
         presence, control, quickcalls = TablePresence(), LoggedControl(store), LoggedQuickcalls()
-        statuses, events = TableStatuses(presence), EventBus()
-        ports = Ports(store.documents, store.tokens, presence, control, quickcalls, statuses=statuses, events=events)
+        jobs, statuses, events = LoggedJobs(), TableStatuses(presence), EventBus()
+        ports = Ports(
+            store.documents, store.tokens, presence, control, quickcalls, jobs, statuses=statuses, events=events
+        )
         client = await aiohttp_client(make_app(ports, policy or Policy(version="1.2.3")))
         token = await store.tokens.issue(TokenIdentity(master.account_id, None, "cb_api_auth"))
-        return cls(client, store, master, token, presence, control, quickcalls, events)
+        return cls(client, store, master, token, presence, control, quickcalls, events, jobs)
 
     @property
     def account(self) -> str:

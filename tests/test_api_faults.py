@@ -89,6 +89,7 @@ async def failing(aiohttp_client: AiohttpClient, store: Store) -> tuple[Api, Fai
         presence,
         LoggedControl(store),
         LoggedQuickcalls(),
+        api.jobs,
         statuses=TableStatuses(presence),
         events=api.events,
     )

@@ -69,7 +69,7 @@ async def test_error_envelope(api: Api) -> None:
         pytest.param("GET", "/v2/accounts/{A}/devices/{D}/quickcall", 404, "not_found", id="quickcall-without-number"),
         pytest.param("DELETE", "/v2/accounts/{A}/devices", 405, "invalid_method", id="delete-of-a-list"),
         pytest.param("GET", "/v2/accounts", 405, "invalid_method", id="accounts-are-not-listed"),
-        pytest.param("GET", "/v2/accounts/{A}/devices/{D}/sync", 405, "invalid_method", id="sync-is-a-post"),
+        pytest.param("PUT", "/v2/accounts/{A}/devices/{D}/sync", 405, "invalid_method", id="sync-is-a-post"),
         pytest.param("OPTIONS", "/v2/accounts/{A}/devices", 405, "invalid_method", id="options-of-no-page"),
         pytest.param("PROPFIND", "/v2/accounts/{A}/devices", 405, "invalid_method", id="unknown-method"),
         pytest.param("GET", "/v2/accounts/short/devices", 404, "bad identifier", id="account-id-of-wrong-length"),

@@ -217,8 +217,8 @@ def test_one_of_two_phones_is_known_again(next_one: dict[str, str], what: Input 
     assert watch.registered(binding(**next_one), gone=True) is what
 
 
-def test_only_the_phones_own_binding_counts_as_its_leaving() -> None:
+def test_only_the_phones_own_binding_tells_of_its_leaving() -> None:
     watch = Watch.of(binding(), frozenset({"old"}))
 
-    assert watch.left(binding())
-    assert not watch.left(binding(contact="sip:other@10.0.0.8"))
+    assert watch.covers(binding())
+    assert not watch.covers(binding(contact="sip:other@10.0.0.8"))

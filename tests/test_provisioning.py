@@ -77,11 +77,11 @@ class Log:
     def changed(self, old: Document | None, new: Document | None) -> None:
         self.events.append((old.revision if old else None, new.revision if new else None))
 
-    async def flush_device(self, account_id: str, device_id: str) -> None:
+    async def flush_device(self, was: Document) -> None:
         await self.go_on.wait()
         if self.fault is not None:
             raise self.fault
-        self.events.append((account_id, device_id))
+        self.events.append((was.account_id, was.id))
 
 
 @pytest.fixture
