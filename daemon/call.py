@@ -122,10 +122,10 @@ class Call:
 
     # What the branches tell
 
-    def rang(self, branch: ev.Branch, target: Target) -> None:
+    def rang(self, branch: ev.Branch, target: Target, body: bytes) -> None:
         """Learn that a 1xx other than 100 came."""
         self._shown[branch.side] = target
-        self._feed(ev.Ringing(branch))
+        self._feed(ev.Ringing(branch, body))
 
     def answered(self, branch: ev.Branch, tag: str, leg: LiveLeg, response: Response) -> None:
         """Learn of the first 2xx of a dialog."""

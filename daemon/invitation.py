@@ -45,7 +45,7 @@ class Target:
 class Host(Protocol):
     """What a branch tells its call."""
 
-    def rang(self, branch: Branch, target: Target) -> None:
+    def rang(self, branch: Branch, target: Target, body: bytes) -> None:
         """Learn that a 1xx other than 100 came."""
         ...
 
@@ -108,7 +108,7 @@ class Invitation:
 
     def _ring(self, request: Request, response: Response) -> None:
         if not self._cancelled:
-            self._host.rang(self._branch, self.target)
+            self._host.rang(self._branch, self.target, response.body)
             if self.target.talk and "talk" in response.tokens("Allow-Events"):
                 self._talk(request, response)
 

@@ -15,6 +15,8 @@ from sip.sdp import Origin, SessionDescription, held_answer, held_offer, media_m
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sip.callevents import Branch
+
 
 @dataclass(slots=True)
 class _Leg:
@@ -30,6 +32,8 @@ class Bypass:
 
     __slots__ = ("_before", "_codecs", "_legs", "_srtp_key")
 
+    anchored = False
+
     def __init__(self, codecs: Sequence[str], address: str, *, session_id: int, srtp_key: str = "") -> None:
         self._codecs = tuple(codecs)
         self._srtp_key = srtp_key
@@ -41,6 +45,22 @@ class Bypass:
         """Return what the device is invited with: its codecs, held."""
         leg = self._legs[Side.A]
         return self._tell(Side.A, held_offer(self._codecs, leg.origin, srtp_key=self._srtp_key))
+
+    def invite(self, branch: Branch) -> bytes:
+        """Return what a branch is invited with: every one of a side with the same."""
+        return self.first_offer() if branch.side is Side.A else self.offer(branch.side)
+
+    def rang(self, branch: Branch, body: bytes) -> None:
+        """Take no notice: what a phone says before it answers reaches no other phone."""
+
+    def choose(self, branch: Branch) -> None:
+        """Take no notice: what it was invited with, all were."""
+
+    def ask(self, side: Side) -> None:
+        """Take no notice: nothing can be played to a phone."""
+
+    def taken(self, side: Side) -> None:
+        """Take no notice: its answer says all."""
 
     def answered(self, side: Side, body: bytes) -> Side | None:
         """Take a side's answer; returns which side must now be offered something, None where both agree.
@@ -99,6 +119,10 @@ class Bypass:
         if told is None:
             raise LocalProtocolError(f"side {side.value} was told nothing yet")
         return told.encode()
+
+    def agreed(self, side: Side, body: bytes) -> None:
+        """Take a side's answer to what `repeat` offered: the other hears of it next. Raises ParseError."""
+        self._legs[side].heard = SessionDescription.parse(body)
 
     def _streams(self, side: Side) -> int:
         told = self._legs[side].told

@@ -83,6 +83,7 @@ class Ringing:
     """A 1xx other than 100 came."""
 
     branch: Branch
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ reports the end, whatever order things happen in.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from sip import callevents as ev
 from sip.errors import LocalProtocolError, ParseError
 from sip.midcall import Exchange, Midcall
-from sip.outcome import ANSWERED_ELSEWHERE, Ending, Outcome, Side, best_told, hung_up, refused
+from sip.outcome import ANSWERED_ELSEWHERE, TRANSFERRED, Ending, Outcome, Side, best_told, hung_up, refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,9 +71,9 @@ class Callflow(Midcall):
 
     def _start(self, event: ev.Start) -> None:
         self._enter(ev.State.CALLING_A)
-        self._invite(Side.A, event, self._media.first_offer())
+        self._invite(Side.A, event)
 
-    def _invite(self, side: Side, event: ev.Start | ev.Routed, offer: bytes) -> None:
+    def _invite(self, side: Side, event: ev.Start | ev.Routed) -> None:
         if not 0 < event.branches <= MAX_BRANCHES:
             raise LocalProtocolError(f"a call cannot ring {event.branches} branches")
         for index in range(event.branches):
@@ -81,11 +82,16 @@ class Callflow(Midcall):
             if index in event.keypress:
                 self._keypress.add(branch)
             self._pending[branch] = False
-            self._out.append(ev.Invite(branch, offer))
+            self._out.append(ev.Invite(branch, self._media.invite(branch)))
 
     def _ring(self, event: ev.Ringing) -> None:
         side = event.branch.side
-        if side not in self._ringing and not self._pending.get(event.branch, True):
+        if self._pending.get(event.branch, True):
+            return
+        # What cannot be used of early media is not missed: the answer says it again.
+        with suppress(ParseError):
+            self._media.rang(event.branch, b"" if event.branch in self._keypress else event.body)
+        if side not in self._ringing:
             self._ringing.add(side)
             self._out.append(ev.Report(ev.Stage.RINGING, side))
 
@@ -104,18 +110,21 @@ class Callflow(Midcall):
         if not must_press:
             self._cancel_all(side, ANSWERED_ELSEWHERE)
         try:
+            self._media.choose(branch)
             told = self._media.answered(side, event.body)
         except ParseError:
             self._end(refused(side, 488))
             return
         if must_press:
             self._asked, self._asked_told = event.leg, told
+            self._media.ask(side)
             self._out.append(ev.Ask(event.leg))
             return
         self._take(side, told)
 
     def _take(self, side: Side, told: Side | None) -> None:
         """Go on with the leg that a side has."""
+        self._media.taken(side)
         self._out.append(ev.Report(ev.Stage.ANSWERED, side))
         if side is Side.A:
             self._find_number()
@@ -168,7 +177,7 @@ class Callflow(Midcall):
 
     def _call_b(self, event: ev.Routed) -> None:
         self._enter(ev.State.CALLING_B)
-        self._invite(Side.B, event, self._media.offer(Side.B))
+        self._invite(Side.B, event)
 
     def _no_route(self, event: ev.Unroutable) -> None:
         self._end(event.ending)
@@ -203,7 +212,7 @@ class Callflow(Midcall):
         """End the number's leg, and call another one in its place."""
         if self._exchange is not None:
             return
-        self._bye(self._legs.pop(Side.B), TRANSFERRED)
+        self._bye(self._legs.pop(Side.B), TRANSFERRED.reason)
         self._media.renew(Side.B)
         self._failures[Side.B].clear()
         self._ringing.discard(Side.B)
@@ -339,11 +348,9 @@ class Callflow(Midcall):
         ev.ByeDone: _finish_bye,
         ev.Stop: _stop,
         **dict.fromkeys(
-            (ev.Ringing, ev.Refused, ev.Acked, ev.Withdrawn, ev.Routed, ev.Unroutable, ev.Pressed, ev.Reroute), _ignore
+            (ev.Ringing, ev.Refused, ev.Withdrawn, ev.Routed, ev.Unroutable, ev.Pressed, ev.Reroute), _ignore
         ),
     }
 
-
-TRANSFERRED: Final = 'SIP;cause=200;text="Call transferred"'
 
 _CALLED: Final[Mapping[ev.State, Side]] = {ev.State.CALLING_A: Side.A, ev.State.CALLING_B: Side.B}

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from sip.callevents import Branch
     from sip.outcome import Side
+
+
+class Source(Enum):
+    """What a side hears, where its media ends at us."""
+
+    SILENCE = "silence"
+    OTHER = "other"
+    """The other side."""
+    RINGBACK = "ringback"
+    ASKING = "asking"
+    """That a key is waited for."""
 
 
 class MediaPlan(Protocol):
@@ -14,12 +27,33 @@ class MediaPlan(Protocol):
     Every method that takes a body may raise ParseError; its status is then what the leg is refused with.
     """
 
-    def first_offer(self) -> bytes:
-        """Return what the device is invited with."""
+    @property
+    def anchored(self) -> bool:
+        """Whether each side's media ends at us, so that its own offers are ours to answer."""
+        ...
+
+    def invite(self, branch: Branch) -> bytes:
+        """Return what a branch is invited with."""
+        ...
+
+    def rang(self, branch: Branch, body: bytes) -> None:
+        """Learn that a branch rings, and what it says of its media already, if anything."""
+        ...
+
+    def choose(self, branch: Branch) -> None:
+        """Learn whose answer is the side's: that of this branch, which `answered` is told of next."""
         ...
 
     def answered(self, side: Side, body: bytes) -> Side | None:
         """Take a side's answer; returns which side must now be offered something, None where both agree."""
+        ...
+
+    def ask(self, side: Side) -> None:
+        """Let whoever has answered hear that a key is waited for."""
+        ...
+
+    def taken(self, side: Side) -> None:
+        """Learn that the side's answer counts."""
         ...
 
     def offer(self, side: Side) -> bytes:
@@ -43,9 +77,13 @@ class MediaPlan(Protocol):
         ...
 
     def hold(self, side: Side, body: bytes) -> bytes:
-        """Answer a side's own offer by keeping it held, without asking the other."""
+        """Answer a side's own offer without asking the other: by keeping it held, unless its media ends at us."""
         ...
 
     def repeat(self, side: Side) -> bytes:
         """Return what the side was told last, as the offer that it asked for."""
+        ...
+
+    def agreed(self, side: Side, body: bytes) -> None:
+        """Take a side's answer to what `repeat` offered."""
         ...

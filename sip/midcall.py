@@ -61,8 +61,13 @@ class Midcall(ABC):
         if event.leg != self._legs.get(Side.A):
             self._out.append(ev.Respond(event.key, 491))
             return
+        self._answer(event)
+
+    def _answer(self, event: ev.Offered) -> None:
+        """Answer an offer without asking the other leg."""
+        side = event.leg.branch.side
         try:
-            body = self._media.repeat(Side.A) if event.body is None else self._media.hold(Side.A, event.body)
+            body = self._media.repeat(side) if event.body is None else self._media.hold(side, event.body)
         except ParseError as fault:
             self._out.append(ev.Respond(event.key, fault.status))
             return
@@ -71,6 +76,9 @@ class Midcall(ABC):
 
     def _pass_offer(self, event: ev.Offered) -> None:
         """Let the other leg answer an offer, unless one is on its way already (RFC 3261 14.2, RFC 3311 5.2)."""
+        if self._media.anchored:
+            self._answer(event)
+            return
         if self._exchange is not None:
             busy_with_same = self._exchange.origin == event.leg
             self._out.append(ev.Respond(event.key, 500 if busy_with_same else 491))
@@ -139,6 +147,7 @@ class Midcall(ABC):
     def _pass_ack(self, event: ev.Acked) -> None:
         exchange = self._exchange
         if exchange is None or not exchange.answered or exchange.origin != event.leg:
+            self._agree(event)
             return
         side = event.leg.branch.side
         try:
@@ -148,6 +157,16 @@ class Midcall(ABC):
             return
         self._exchange = None
         self._out.append(ev.Ack(exchange.target, body))
+
+    def _agree(self, event: ev.Acked) -> None:
+        """Take the answer to an offer of ours that the leg had asked for."""
+        side = event.leg.branch.side
+        if event.body is None or event.leg != self._legs.get(side):
+            return
+        try:
+            self._media.agreed(side, event.body)
+        except ParseError:
+            self._end(refused(side, 488))
 
     def _pass_withdrawal(self, event: ev.Withdrawn) -> None:
         exchange = self._exchange
@@ -185,7 +204,6 @@ class Midcall(ABC):
         (ev.State.CONNECTED, ev.Withdrawn): _pass_withdrawal,
         (ev.State.CONNECTED, ev.Reanswered): _pass_answer,
         (ev.State.CONNECTED, ev.Refused): _pass_refusal,
-        (ev.State.CONNECTED, ev.Acked): _pass_ack,
         (ev.State.CONNECTED, ev.Said): _pass_message,
     }
     """What happens where, of this half."""
@@ -193,4 +211,5 @@ class Midcall(ABC):
         ev.Reanswered: _ack_late,
         ev.Offered: _refuse_offer,
         ev.Said: _refuse_message,
+        ev.Acked: _pass_ack,
     }

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sip import callevents as ev
-from sip.callflow import MAX_BRANCHES, MAX_ROUNDS, TRANSFERRED, Callflow
+from sip.callflow import MAX_BRANCHES, MAX_ROUNDS, Callflow
 from sip.calllimits import CallLimits
 from sip.errors import LocalProtocolError, ParseError
-from sip.outcome import ANSWERED_ELSEWHERE, Ending, Outcome, Side, hung_up, refused, unheard, unreachable
+from sip.outcome import ANSWERED_ELSEWHERE, TRANSFERRED, Ending, Outcome, Side, hung_up, refused, unheard, unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +32,25 @@ class Plan:
 
     answers: list[Side] = field(default_factory=list)
 
-    def first_offer(self) -> bytes:
-        return b"held"
+    anchored = False
+
+    def invite(self, branch: ev.Branch) -> bytes:
+        return b"held" if branch.side is Side.A else self.offer(branch.side)
+
+    def rang(self, branch: ev.Branch, body: bytes) -> None:
+        pass
+
+    def choose(self, branch: ev.Branch) -> None:
+        pass
+
+    def ask(self, side: Side) -> None:
+        pass
+
+    def taken(self, side: Side) -> None:
+        pass
+
+    def agreed(self, side: Side, body: bytes) -> None:
+        self._check(body)
 
     def answered(self, side: Side, body: bytes) -> Side | None:
         self._check(body)
@@ -315,7 +332,7 @@ def test_an_offer_accepted_although_it_was_withdrawn_is_undone() -> None:
 def test_another_number_takes_the_place_of_the_first() -> None:
     """A transfer ends the number's leg, finds the other number, and tells the device of its media."""
     flow, effects = run(*CONNECTED, ev.Reroute())
-    assert [ev.Bye(NUMBER, TRANSFERRED), ev.Route()] == effects
+    assert [ev.Bye(NUMBER, TRANSFERRED.reason), ev.Route()] == effects
     assert [ev.Invite(B1, b"for b")] == _told(flow, ev.Routed(1))
     other = ev.Leg(B1, "new")
     assert [ev.Ack(other), ev.Report(ev.Stage.ANSWERED, Side.B), ev.Reoffer(DEVICE, "INVITE", b"for a")] == _told(
