@@ -7,6 +7,7 @@ handed to the `TransactionUser`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Protocol
@@ -214,7 +215,7 @@ class Endpoint:
         try:
             message = parse_message(data)
             if isinstance(message, Request):
-                self.transactions.receive_request(message, flow)
+                self._receive_request(message, flow)
             else:
                 self._receive_response(message)
         except ParseError as fault:
@@ -223,6 +224,17 @@ class Endpoint:
         except Exception:
             self.transactions.dropped["our fault"] += 1
             log.exception("message.failed", flow=str(flow))
+
+    def _receive_request(self, request: Request, flow: Flow) -> None:
+        try:
+            self.transactions.receive_request(request, flow)
+        except ParseError as fault:
+            # RFC 4475 3.1.2.1: a Via that cannot be read SHOULD be answered 400; where from is known all the same.
+            if request.method == "ACK" or not request.lines("Via"):
+                raise
+            refusal = Response.to_request(request, fault.status, to_tag=new_token())
+            with contextlib.suppress(TransportFailed):
+                self._send(refusal.encode(), flow)
 
     def _receive_response(self, response: Response) -> None:
         if response.defect is not None:
