@@ -40,6 +40,8 @@ class Outcome(Enum):
     REJECTED_CODEC = "rejected_codec"
     UNAUTHORIZED = "unauthorized"
     NOT_FOUND = "not_found"
+    REDIRECTED = "redirected"
+    """The phone says to call somebody else, and we do not."""
     NO_ANSWER = "no_answer"
     NOT_REGISTERED = "not_registered"
     NO_ROUTE = "no_route"
@@ -55,6 +57,10 @@ class Outcome(Enum):
     LIMIT = "limit"
     """The longest time that a call may last."""
     SHUTDOWN = "shutdown"
+    ANSWERED_ELSEWHERE = "answered_elsewhere"
+    """Of a leg: another phone was faster."""
+    TRANSFERRED = "transferred"
+    """Of a leg: another number took its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +87,14 @@ class Ending:
 ANSWERED_ELSEWHERE: Final = 'SIP;cause=200;text="Call completed elsewhere"'
 """The Reason by which a phone that is cancelled does not count a missed call."""
 
+ELSEWHERE: Final = Ending(Outcome.ANSWERED_ELSEWHERE, None, 487, 26)
+TRANSFERRED: Final = Ending(Outcome.TRANSFERRED, None, 200, 16)
+
 Q850: Final[Mapping[int, str]] = {
     1: "Unallocated number", 3: "No route to destination", 16: "Normal call clearing", 17: "User busy",
     18: "No user responding", 19: "No answer from user", 20: "Subscriber absent", 21: "Call rejected",
-    22: "Number changed", 25: "Exchange routing error", 27: "Destination out of order", 28: "Invalid number format",
+    22: "Number changed", 23: "Redirection to new destination", 25: "Exchange routing error",
+    26: "Non-selected user clearing", 27: "Destination out of order", 28: "Invalid number format",
     31: "Normal, unspecified", 38: "Network out of order", 41: "Temporary failure", 63: "Service not available",
     65: "Bearer capability not implemented", 79: "Service not implemented", 88: "Incompatible destination",
     102: "Recovery on timer expiry", 127: "Interworking, unspecified",
@@ -92,6 +102,7 @@ Q850: Final[Mapping[int, str]] = {
 """The causes that we send, and their texts."""
 
 _CAUSES: Final[Mapping[int, int]] = {
+    300: 23, 301: 22, 302: 23, 305: 23, 380: 23,
     400: 41, 401: 21, 402: 21, 403: 21, 404: 1, 405: 63, 406: 79, 407: 21, 408: 102, 410: 22, 413: 127, 414: 127,
     415: 79, 416: 127, 420: 127, 421: 127, 423: 127, 480: 18, 481: 41, 482: 25, 483: 25, 484: 28, 485: 1, 486: 17,
     487: 16, 488: 88, 500: 41, 501: 79, 502: 38, 503: 41, 504: 102, 505: 127, 513: 127, 600: 17, 603: 21, 604: 1,
@@ -109,7 +120,7 @@ _CAUSE = re.compile(r"\s*Q\.850\s*;.*?\bcause\s*=\s*(\d{1,3})\b", re.IGNORECASE)
 
 def refused(side: Side, status: int, cause: int | None = None) -> Ending:
     """Return the end that a final response of this status is; `cause` is what the peer itself said, if it did."""
-    outcome = _OUTCOMES.get(status, Outcome.FAILED)
+    outcome = Outcome.REDIRECTED if status < 400 else _OUTCOMES.get(status, Outcome.FAILED)
     return Ending(outcome, side, status, _CAUSES.get(status, 127) if cause is None else cause)
 
 
