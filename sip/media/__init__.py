@@ -1,0 +1,1 @@
+"""Media that flows through us: worker processes, and what watches over them."""
