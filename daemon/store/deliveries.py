@@ -29,11 +29,14 @@ KEPT_FOR = 90 * 86_400.0  # seconds; what is older goes at the next start, with 
 MAX_PENDING = 200_000  # changes that wait for one transaction; more are not kept
 _SEPARATOR = "\n"  # in no Call-ID
 
-_PUT = """
-INSERT OR REPLACE INTO deliveries (
+_ADD = """
+INSERT INTO deliveries (
     id, account_id, device_id, job_id, contact, user_agent, vendor, event, sent_at, phase, final,
     sip_status, sip_reason, latency, instance, host, call_id, others
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_CHANGE = """
+UPDATE deliveries SET phase = ?, final = ?, sip_status = ?, sip_reason = ?, latency = ? WHERE id = ?
 """
 _TRIM = """
 DELETE FROM deliveries WHERE account_id = :account_id AND device_id = :device_id AND job_id IS NULL AND id <= (
@@ -86,11 +89,13 @@ class DeliveryRecord:
 
 @dataclass(slots=True)
 class _Batch:
-    """What one transaction will write: the last state of each delivery, and the devices that have a new one."""
+    """What one transaction will write: the last state of each delivery, those that are new apart."""
 
-    future: asyncio.Future[None] | None = None
-    records: dict[int, DeliveryRecord] = field(default_factory=dict)
-    devices: set[tuple[str, str]] = field(default_factory=set)
+    new: dict[int, DeliveryRecord] = field(default_factory=dict)
+    changed: dict[int, DeliveryRecord] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.new) + len(self.changed)
 
 
 class StoredDeliveries:
@@ -101,6 +106,7 @@ class StoredDeliveries:
         self._wall = wall
         self._last_id = 0
         self._open: _Batch | None = None
+        self._latest: asyncio.Future[None] | None = None
 
     def new_id(self) -> int:
         """Return an id above all that were given."""
@@ -108,18 +114,19 @@ class StoredDeliveries:
         return self._last_id
 
     def save(self, record: DeliveryRecord, *, new: bool) -> None:
-        """Queue a new or changed delivery. Never waits; what cannot be written is logged."""
+        """Queue a new or changed delivery. Never waits; what cannot be written is logged.
+
+        A change of one that was forgotten meanwhile changes nothing.
+        """
         batch = self._open
         if batch is None:
             batch = self._open = _Batch()
-            batch.future = self._database.submit(partial(self._write, batch))
-            batch.future.add_done_callback(partial(self._settle, batch))
-        if len(batch.records) >= MAX_PENDING:
+            self._latest = self._database.submit(partial(self._write, batch))
+            self._latest.add_done_callback(partial(self._settle, batch))
+        if len(batch) >= MAX_PENDING:
             log.warning("delivery.not_stored", reason="too many wait to be written")
             return
-        batch.records[record.id] = record
-        if new:
-            batch.devices.add((record.account_id, record.device_id))
+        (batch.new if new or record.id in batch.new else batch.changed)[record.id] = record
 
     async def take(self, job_id: str, device_ids: Iterable[str], records: Sequence[DeliveryRecord]) -> None:
         """Note durably that these devices of a job have their turn, with their deliveries. Raises StoreUnavailable."""
@@ -143,14 +150,16 @@ class StoredDeliveries:
 
     async def _written(self) -> None:
         """Wait until what was queued before is in the database, or failed to get there."""
-        if self._open is not None and self._open.future is not None:
-            await asyncio.wait([self._open.future])
+        if self._latest is not None and not self._latest.done():
+            await asyncio.wait([self._latest])
 
     async def _write(self, batch: _Batch, connection: aiosqlite.Connection) -> None:
         if self._open is batch:
             self._open = None
-        await connection.executemany(_PUT, [_row_of(record) for record in batch.records.values()])
-        trims = [{"account_id": account, "device_id": device, "kept": KEPT} for account, device in batch.devices]
+        await connection.executemany(_ADD, [_row_of(record) for record in batch.new.values()])
+        await connection.executemany(_CHANGE, [_change_of(record) for record in batch.changed.values()])
+        devices = {(record.account_id, record.device_id) for record in batch.new.values()}
+        trims = [{"account_id": account, "device_id": device, "kept": KEPT} for account, device in devices]
         await connection.executemany(_TRIM, trims)
 
     def _settle(self, batch: _Batch, future: asyncio.Future[None]) -> None:
@@ -158,14 +167,14 @@ class StoredDeliveries:
             self._open = None
         if not future.cancelled() and (error := future.exception()) is not None:
             bug = None if isinstance(error, StoreUnavailable) else error
-            log.warning("delivery.not_stored", deliveries=len(batch.records), reason=str(error), exc_info=bug)
+            log.warning("delivery.not_stored", deliveries=len(batch), reason=str(error), exc_info=bug)
 
 
 async def _take(
     job_id: str, device_ids: Sequence[str], records: Sequence[DeliveryRecord], connection: aiosqlite.Connection
 ) -> None:
     await connection.executemany(_TAKE, [(job_id, device_id) for device_id in device_ids])
-    await connection.executemany(_PUT, [_row_of(record) for record in records])
+    await connection.executemany(_ADD, [_row_of(record) for record in records])
 
 
 async def _forget_old(oldest: int, connection: aiosqlite.Connection) -> None:
@@ -193,6 +202,11 @@ def _row_of(record: DeliveryRecord) -> tuple[object, ...]:
         packed(record.call_id),
         packed(_SEPARATOR.join(sorted(record.others))),
     )
+
+
+def _change_of(record: DeliveryRecord) -> tuple[object, ...]:
+    reason = packed(record.sip_reason)
+    return record.phase, record.final, record.sip_status, reason, record.latency, record.id
 
 
 def _record_of(row: Row) -> DeliveryRecord:
