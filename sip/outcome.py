@@ -54,6 +54,8 @@ class Outcome(Enum):
     """A party, or who asked for the call, gave up before it was connected."""
     LOST = "lost"
     """A leg died while connected."""
+    WORKER_LOST = "worker_lost"
+    """The process that had the call's media died."""
     LIMIT = "limit"
     """The longest time that a call may last."""
     SHUTDOWN = "shutdown"

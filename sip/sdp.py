@@ -186,6 +186,11 @@ class SessionDescription:
         return replace(self, media=tuple(change(media) for media in self.media))
 
 
+def encodings(codecs: Iterable[str]) -> tuple[str, ...]:
+    """Return how SDP names codecs of Kazoo's names, in the same order; those that it has no name for are left out."""
+    return tuple(dict.fromkeys(_OFFERED[name.upper()][1] for name in codecs if name.upper() in _OFFERED))
+
+
 def held_offer(codecs: Iterable[str], origin: Origin, *, srtp_key: str = "") -> SessionDescription:
     """Return an offer of one audio stream that is held: to be answered before its far end is known (RFC 3725 4.4).
 

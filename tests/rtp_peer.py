@@ -1,4 +1,4 @@
-"""A phone's media alone: an RTP port that plays a tone in G.711, keeps what it hears, and presses keys (RFC 3550, 4733)."""
+"""A phone's media alone: an RTP port that plays a tone in PCMU, keeps what it hears, and presses keys (RFC 4733)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class RtpPeer(asyncio.DatagramProtocol):
         return sum(share(samples, RATE, tone) for tone in tones)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        kind, marked, stamp = data[1] & 0x7F, data[1] & 0x80, struct.unpack_from("!I", data, 4)[0]
+        kind, stamp = data[1] & 0x7F, struct.unpack_from("!I", data, 4)[0]
         if kind == PCMU:
             self.heard += (SAMPLES[code] for code in data[12:])
         elif kind == EVENTS and stamp not in self._stamps:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MAX_LINE: Final = 4096
+PORTS_PER_CALL: Final = 4
+"""UDP ports that a worker uses: RTP and RTCP, on two sides."""
 LOOPBACK: Final = "127.0.0.1"
 DIGITS: Final = frozenset("0123456789*#ABCD")
 
@@ -30,7 +32,7 @@ class Begin:
     token: str
     """What the user parts of its two INVITEs begin with; nobody else knows it."""
     rtp_port: int
-    """The first of `PORTS` consecutive ports for RTP and RTCP."""
+    """The first of `PORTS_PER_CALL` consecutive ports for RTP and RTCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,6 @@ class Fault:
 
     reason: str
 
-
-PORTS: Final = 4
-"""Ports that a worker uses: RTP and RTCP, on two sides."""
 
 Command: TypeAlias = "Begin | Hear"
 Event: TypeAlias = "Warm | Ready | Pressed | Fault"
@@ -138,7 +137,7 @@ def _fault(reason: str) -> Fault:
 
 
 def _port(number: object) -> int:
-    if not isinstance(number, int) or not 0 < number < 65536:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 65536:
         raise ValueError
     return number
 

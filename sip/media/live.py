@@ -9,7 +9,7 @@ import structlog
 
 from sip.audio import audio_of
 from sip.flow import Address
-from sip.media.bridge import LOOPBACK, PORTS, Begin, Hear, Pressed, Ready
+from sip.media.bridge import LOOPBACK, PORTS_PER_CALL, Begin, Hear, Pressed, Ready
 from sip.media.link import Link
 from sip.media.process import WorkerFailed
 from sip.mediaplan import Source
@@ -61,7 +61,7 @@ class LiveBridge:
         finally:
             opening.cancel()
         for offer in self._offers.values():
-            if not self._port <= audio_of(offer).port < self._port + PORTS:
+            if not self._port <= audio_of(offer).port < self._port + PORTS_PER_CALL:
                 raise WorkerFailed("it does not keep to its RTP ports")
 
     def listen(self, on_lost: Callable[[], None], on_pressed: Callable[[Side, str], None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sip.media.bridge import PORTS
+from sip.media.bridge import PORTS_PER_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,11 +13,11 @@ RESTS: Final = 30.0  # seconds that ports are left alone which somebody else had
 
 
 class PortRange:
-    """The ports from `first` to `last`, in shares of `PORTS`."""
+    """The ports from `first` to `last`, in shares of `PORTS_PER_CALL`."""
 
     def __init__(self, first: int, last: int, choose: Callable[[int], int]) -> None:
         start = first + first % 2  # RFC 3550 11: RTP has the even port, RTCP the next
-        self._free = [port for port in range(start, last + 1, PORTS) if port + PORTS - 1 <= last]
+        self._free = [port for port in range(start, last + 1, PORTS_PER_CALL) if port + PORTS_PER_CALL - 1 <= last]
         self._resting: list[tuple[float, int]] = []
         self._choose = choose
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pjsua2 as pj
 
 from sip.errors import ParseError
-from sip.media.bridge import LOOPBACK, PORTS, Begin, Fault, Hear, Lines, Pressed, Ready, Warm, encode, user_of
+from sip.media.bridge import LOOPBACK, PORTS_PER_CALL, Begin, Fault, Hear, Lines, Pressed, Ready, Warm, encode, user_of
 from sip.media.native import Native, NativeFailed, set_rtp_ports
 from sip.mediaplan import Source
 from sip.outcome import Side
@@ -147,7 +147,7 @@ class Worker:
         self._endpoint.audDevManager.setNullDev()
         config = pj.AccountConfig()
         config.idUri = f"sip:worker@{LOOPBACK}"
-        set_rtp_ports(config, version("pjsua2-pybind11"), command.rtp_port, PORTS)
+        set_rtp_ports(config, version("pjsua2-pybind11"), command.rtp_port, PORTS_PER_CALL)
         line = Line(self._happened)
         line.create(config)
         self._kept += [config, line]
