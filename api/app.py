@@ -29,6 +29,7 @@ from api import (
     sync_jobs,
     tokens,
     users,
+    webhooks,
 )
 from api.auth import authorise, charge, find_account, identify_basic, identify_token
 from api.body import MAX_BODY, read_envelope, read_query
@@ -72,6 +73,7 @@ RESOURCES: Final[tuple[Route, ...]] = (
     *hotdesks.ROUTES,
     *registrations.ROUTES,
     *events.ROUTES,
+    *webhooks.ROUTES,
 )
 ROUTES: Final = (*RESOURCES, openapi.describing(RESOURCES))
 FIRST_NOUNS: Final = frozenset({route.path.split("/")[1] for route in ROUTES} | {"account"})
@@ -81,7 +83,7 @@ OPEN_NEIGHBOURS: Final = frozenset({"whitelabel"})
 """What user interfaces ask for before they log in; we do not have it, and 401 would confuse them."""
 MAX_REQUEST_ID: Final = 128
 EXPIRED: Final = "Fri, 01 Jan 1999 00:00:00 GMT"
-PATH_KINDS: Final = (("user_id", Kind.USER), ("device_id", Kind.DEVICE))
+PATH_KINDS: Final = (("user_id", Kind.USER), ("device_id", Kind.DEVICE), ("webhook_id", Kind.WEBHOOK))
 
 
 def make_app(ports: Ports, policy: Policy | None = None) -> web.Application:

@@ -19,6 +19,10 @@ EMPTY: Final[tuple[Json, ...]] = (False, 0, "0", "false", "", None, "undefined",
 """Scalars that Kazoo takes for nothing; empty lists and objects are too."""
 
 
+SECRETS: Final = frozenset({"pvt_secret"})
+"""Private keys that filters do not see: an answer to `filter_pvt_secret=...` would be a guess confirmed."""
+
+
 class _Missing:
     """Stands for a key that is not there."""
 
@@ -35,7 +39,7 @@ def filterable(document: Document) -> JsonObject:
     """Return a document as filters see it: with its private fields."""
     return {
         **document.data,
-        **document.private,
+        **{key: value for key, value in document.private.items() if key not in SECRETS},
         "_id": document.id,
         "id": document.id,
         "_rev": document.revision,

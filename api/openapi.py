@@ -133,7 +133,7 @@ def _operation_id(route: Route) -> str:
 
 def _tag(route: Route) -> str:
     nouns = [part for part in route.path.strip("/").split("/") if not part.startswith("{")]
-    return next((noun for noun in reversed(nouns) if noun in ("devices", "users")), nouns[0])
+    return next((noun for noun in reversed(nouns) if noun in ("devices", "users", "webhooks")), nouns[0])
 
 
 def _path_parameters(route: Route) -> list[Json]:

@@ -28,6 +28,7 @@ class Kind(Enum):
     ACCOUNT = "account"
     USER = "user"
     DEVICE = "device"
+    WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class NotUnique(PortError):
 
 
 class Documents(Protocol):
-    """Accounts, users and devices.
+    """Accounts, users, devices and webhooks.
 
     Writes are durable when they return. The daemon hangs every effect of a change on them: the SIP side sees the new
     credentials at once, and registrations are flushed where contract 5.7 asks for it.
@@ -412,6 +413,32 @@ class Events(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookAttempt:
+    """A request to a webhook, and what became of it."""
+
+    hook_id: str
+    event: str
+    event_id: int
+    timestamp: int
+    """Gregorian seconds."""
+    result: str
+    """`success` or `failure`."""
+    reason: str
+    response_code: int | None
+    """None where there was no answer."""
+    retries_left: int
+    latency_ms: float
+
+
+class Webhooks(Protocol):
+    """How webhooks fare; their documents are those of `Documents`."""
+
+    def attempts(self, account_id: str, webhook_id: str | None = None) -> Sequence[WebhookAttempt]:
+        """Return the last attempts of one of the account's webhooks, or of all, the latest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """All that the API needs of the daemon."""
 
@@ -423,3 +450,4 @@ class Ports:
     sync_jobs: SyncJobs
     statuses: Statuses
     events: Events
+    webhooks: Webhooks

@@ -230,6 +230,21 @@ class SyncSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings(Section):
+    """Webhooks: URLs that the clients of the API have told what happens."""
+
+    allow_local: bool = key(default=False)
+    """Send to addresses of this host, loopback, link-local, multicast and cloud metadata addresses too. Whoever may
+    create a webhook can then reach what listens there."""
+
+    timeout: float = key(10.0, Rule(unit="seconds", least=1, most=60))
+    """How long a webhook may take to answer."""
+
+    keep: int = key(1000, Rule(least=1, most=10_000))
+    """Events that wait for one webhook which does not take them; the oldest make room for new ones."""
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsSettings(Section):
     """Monitoring: /metrics for Prometheus, /healthz and /readyz."""
 
@@ -259,6 +274,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     quickcall: QuickcallSettings = field(default_factory=QuickcallSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
 

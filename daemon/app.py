@@ -22,6 +22,7 @@ from daemon.deliveries import Deliveries
 from daemon.device_events import DeviceEvents
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
+from daemon.egress import anywhere, out_of_bounds
 from daemon.events import EventBus
 from daemon.figures import RequestFigures
 from daemon.health import Health, counting
@@ -40,6 +41,8 @@ from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
 from daemon.targets import Targets
 from daemon.vitals import Vitals
+from daemon.webhook_client import WebhookClient
+from daemon.webhooks import Webhooks
 from sip.digest import Algorithm
 from sip.flow import Address, Transport
 from sip.io.endpoint import Endpoint
@@ -90,6 +93,7 @@ class Roost:
         self._undo("store", store.close)
         created = await bootstrap(store, settings)
         events = EventBus()
+        webhooks = self._webhooks(store, events)
         dispatcher = Dispatcher()
         endpoint = self._endpoint = Endpoint(dispatcher, _endpoint_policy(settings))
         self._undo("sip", endpoint.close)
@@ -106,7 +110,7 @@ class Roost:
         self._undo("qualify", qualifier.close)
         presence.subscribe(qualifier.happened)
         presence.subscribe(_trusting(endpoint))
-        documents = Provisioning(store.documents, listeners=[self._directory, qualifier], flusher=control)
+        documents = Provisioning(store.documents, listeners=[self._directory, qualifier, webhooks], flusher=control)
         self._undo("flushes", documents.close)
         calls = self._calls = LiveCalls(endpoint, events)
         self._undo("calls", calls.close)
@@ -122,6 +126,7 @@ class Roost:
         )
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
+        await webhooks.load()
         await deliveries.load()
         log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))
         presence.subscribe(DeviceEvents(events, presence, self._directory, self._vendors).happened)
@@ -137,6 +142,7 @@ class Roost:
                 jobs,
                 statuses=DeviceStatuses(presence, self._vendors, calls.in_call),
                 events=events,
+                webhooks=webhooks,
             ),
             _api_policy(settings.api),
         )
@@ -187,6 +193,16 @@ class Roost:
         calls = len(self._calls) if self._calls else 0
         return f"{phones} contacts, {calls} calls, version {version('roost')}"
 
+    def _webhooks(self, store: Store, events: EventBus) -> Webhooks:
+        """Make what tells webhooks; it ends after everything that may have something to tell."""
+        settings = self._settings.webhooks
+        client = WebhookClient(timeout=settings.timeout, judge=anywhere if settings.allow_local else out_of_bounds)
+        self._undo("webhook client", client.close)
+        webhooks = Webhooks(store.outbox, client, keep=settings.keep)
+        self._undo("webhooks", webhooks.close)
+        events.watch(webhooks.happened)
+        return webhooks
+
     async def _listen(self, endpoint: Endpoint) -> None:
         for listener in self._settings.sip.listen:
             transport = Transport[listener.transport.name]
@@ -204,10 +220,10 @@ class Roost:
         return f"http://{await self._serve_app('api', api, self._settings.api.listen)}"
 
     async def _serve_app(self, name: str, app: web.Application, listen: HostPort) -> Address:
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_LIMIT / 2)
         await runner.setup()
         self._undo(name, runner.cleanup)
-        site = web.TCPSite(runner, listen.host, listen.port, shutdown_timeout=STOP_LIMIT / 2)
+        site = web.TCPSite(runner, listen.host, listen.port)
         await site.start()
         bound = Address(*runner.addresses[0][:2])
         log.info(f"{name}.listening", address=str(bound))

@@ -19,6 +19,7 @@ from api.ports import (
     Ports,
     Registration,
     TokenIdentity,
+    WebhookAttempt,
 )
 from daemon.events import EventBus
 
@@ -109,6 +110,20 @@ class TableStatuses:
             )
             for each in self.presence.registrations(account_id)
             if each.device_id == device_id
+        ]
+
+
+@dataclass
+class TriedWebhooks:
+    """Attempts that a test writes down: implements `api.ports.Webhooks`."""
+
+    tried: list[tuple[str, WebhookAttempt]] = field(default_factory=list)
+
+    def attempts(self, account_id: str, webhook_id: str | None = None) -> Sequence[WebhookAttempt]:
+        return [
+            attempt
+            for owner, attempt in reversed(self.tried)
+            if owner == account_id and webhook_id in (None, attempt.hook_id)
         ]
 
 
@@ -220,18 +235,27 @@ class Api:
     quickcalls: LoggedQuickcalls
     events: EventBus
     jobs: LoggedJobs
+    webhooks: TriedWebhooks
 
     @classmethod
     async def start(cls, aiohttp_client: Any, store: Store, policy: Policy | None = None) -> Api:
         master = await store.create_master("Master", "master.example")
         presence, control, quickcalls = TablePresence(), LoggedControl(store), LoggedQuickcalls()
-        jobs, statuses, events = LoggedJobs(), TableStatuses(presence), EventBus()
+        jobs, statuses, events, webhooks = LoggedJobs(), TableStatuses(presence), EventBus(), TriedWebhooks()
         ports = Ports(
-            store.documents, store.tokens, presence, control, quickcalls, jobs, statuses=statuses, events=events
+            store.documents,
+            store.tokens,
+            presence,
+            control,
+            quickcalls,
+            jobs,
+            statuses=statuses,
+            events=events,
+            webhooks=webhooks,
         )
         client = await aiohttp_client(make_app(ports, policy or Policy(version="1.2.3")))
         token = await store.tokens.issue(TokenIdentity(master.account_id, None, "cb_api_auth"))
-        return cls(client, store, master, token, presence, control, quickcalls, events, jobs)
+        return cls(client, store, master, token, presence, control, quickcalls, events, jobs, webhooks)
 
     @property
     def account(self) -> str:

@@ -92,6 +92,7 @@ async def failing(aiohttp_client: AiohttpClient, store: Store) -> tuple[Api, Fai
         api.jobs,
         statuses=TableStatuses(presence),
         events=api.events,
+        webhooks=api.webhooks,
     )
     api.client, api.presence = await aiohttp_client(make_app(ports)), presence
     return api, documents

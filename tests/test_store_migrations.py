@@ -70,6 +70,31 @@ async def test_every_older_version_comes_to_the_newest(store_path: Path, tmp_pat
     connection.close()
 
 
+async def test_documents_outlive_the_step_that_makes_their_table_anew(store_path: Path) -> None:
+    """With the users of devices, which refer to them, and still do."""
+    await build(store_path, SHIPPED[:3])
+    connection = sqlite3.connect(store_path)
+    connection.execute("PRAGMA foreign_keys = ON")
+    with connection:
+        connection.execute(
+            "INSERT INTO documents (account_id, id, kind, revision, created, modified, data, private, mac) "
+            "VALUES ('a', 'd', 'device', '1-a', 1, 2, '{\"name\": \"n\"}', '{}', '001122334455')"
+        )
+        connection.execute("INSERT INTO device_users (account_id, user_id, device_id) VALUES ('a', 'u', 'd')")
+    connection.close()
+
+    await (await Store.open(store_path)).close()
+
+    connection = sqlite3.connect(store_path)
+    connection.execute("PRAGMA foreign_keys = ON")
+    assert connection.execute("SELECT id, modified, mac FROM documents").fetchall() == [("d", 2, "001122334455")]
+    assert connection.execute("SELECT * FROM device_users").fetchall() == [("a", "u", "d")]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    with pytest.raises(sqlite3.IntegrityError):
+        connection.execute("INSERT INTO device_users (account_id, user_id, device_id) VALUES ('a', 'u', 'none')")
+    connection.close()
+
+
 async def test_older_database_is_copied_before_it_is_changed(store_path: Path) -> None:
     """The copy is whole, readable by the owner alone, and named after the first step that was taken."""
     await build(store_path, SHIPPED[:1])

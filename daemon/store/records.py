@@ -117,4 +117,5 @@ _COLUMNS_OF: Mapping[Kind, Callable[[JsonObject, JsonObject], Columns]] = {
     Kind.ACCOUNT: _account,
     Kind.USER: _user,
     Kind.DEVICE: _device,
+    Kind.WEBHOOK: lambda _data, _private: {},
 }

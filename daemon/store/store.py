@@ -13,6 +13,7 @@ from daemon.store.bindings import StoredBindings
 from daemon.store.database import Database
 from daemon.store.deliveries import StoredDeliveries
 from daemon.store.documents import StoredDocuments
+from daemon.store.outbox import Outbox
 from daemon.store.records import document_of
 from daemon.store.sync_jobs import StoredJobs
 from daemon.store.tokens import StoredTokens
@@ -57,6 +58,7 @@ class Store:
         self.deliveries = StoredDeliveries(database, clock)
         self.sync_jobs = StoredJobs(database)
         self.values = StoredValues(database)
+        self.outbox = Outbox(database)
         self.documents.subscribe(self.tokens.forget)
 
     @classmethod

@@ -33,7 +33,10 @@ _MESSAGES = {
 
 async def find_conflicts(fetch: Fetch, draft: Draft, columns: Columns) -> list[Violation]:
     """Return the rules that the draft would break; `fetch` runs a query, on a reader or in the writer's transaction."""
-    broken = await fetch(_QUERIES[draft.kind], {**columns, "account_id": draft.account_id, "id": draft.id})
+    query = _QUERIES.get(draft.kind)
+    if query is None:
+        return []
+    broken = await fetch(query, {**columns, "account_id": draft.account_id, "id": draft.id})
     return [_violation(rule, draft, columns) for (rule,) in broken]
 
 
