@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PORTS_PER_CALL = 4
+"""UDP ports that a call with media here uses: RTP and RTCP, twice."""
+
+RINGBACKS = (
+    "at", "au", "be", "br", "ca", "ch", "cn", "cz", "de", "dk", "es", "fi", "fr", "gb", "gr", "hu", "ie", "il", "in",
+    "it", "jp", "mx", "nl", "no", "nz", "pl", "pt", "ru", "se", "us", "za",
+)  # fmt: skip
+"""Countries whose ringing is known."""
+
 RULE = "rule"
 """Under this name a field's metadata holds its `Rule`."""
 
@@ -254,6 +263,45 @@ class MetricsSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class MediaSettings(Section):
+    """Quickcalls with `media=process`: each has its media in a process of its own, which bridges and transcodes."""
+
+    workers: int = key(2, Rule(least=0, most=50))
+    """Media workers that are started before they are needed, 14 MB each; without one a call waits a tenth of a second
+    for its own."""
+
+    max_calls: int = key(50, Rule(least=1, most=1000))
+    """Calls that may have their media here at once; one costs a hundredth of a processor core. More are refused."""
+
+    port_range: str = key("9000-9399", Rule(pattern=r"\d{4,5}-\d{4,5}", example="9000-9399"))
+    """UDP ports for RTP, the first and the last; each call has four. They must be open to the phones."""
+
+    address: str = key("", Rule(pattern=r"\d{1,3}(\.\d{1,3}){3}", example="203.0.113.7"))
+    """IPv4 address that phones send RTP to, where it is not the one they send SIP to: the public one of a NAT that this
+    host is behind."""
+
+    ringback: str = key("us", Rule(choices=RINGBACKS))
+    """Country whose ringing the device hears while the number rings."""
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The first and the last port for RTP."""
+        first, _, last = self.port_range.partition("-")
+        return int(first), int(last)
+
+    def conflicts(self) -> Iterator[Fault]:
+        """Yield the faults of keys that each are right alone."""
+        first, last = self.ports if self.port_range else (0, 0)
+        calls = (last + 1 - first - first % 2) // PORTS_PER_CALL
+        if not 1024 <= first <= last <= 65535:
+            yield Fault("media.port_range", "must name two ports from 1024 to 65535, the lower one first")
+        elif calls < self.max_calls:
+            yield Fault("media.port_range", f"has ports for {calls} calls, below media.max_calls, {self.max_calls}")
+        if self.address and any(int(part) > 255 for part in self.address.split(".")):
+            yield Fault("media.address", f"is no IPv4 address: {self.address}")
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings(Section):
     """The log, on standard error."""
 
@@ -274,6 +322,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     quickcall: QuickcallSettings = field(default_factory=QuickcallSettings)
+    media: MediaSettings = field(default_factory=MediaSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -6,11 +6,12 @@ alone. So the phones need not reach each other, nor share a codec.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from sip.audio import audio_of, codecs_of, for_worker, own_answer, own_offer
-from sip.errors import LocalProtocolError
+from sip.errors import LocalProtocolError, ParseError
 from sip.mediaplan import Source
 from sip.outcome import Side
 from sip.sdp import Origin, SessionDescription
@@ -86,16 +87,17 @@ class Anchor:
         return own_offer(self._bridge.offer(branch.side), party.encodings, origin).encode()
 
     def rang(self, branch: Branch, body: bytes) -> None:
-        """Let the device hear the ringing of the far network, or else ours. Raises ParseError."""
+        """Let the device hear the ringing of the far network, or else ours."""
         if body:
             self._said[branch] = body
         if branch.side is Side.A or self._joined:
             return
+        self._bridge.hear(Side.A, Source.RINGBACK)
         if body and self._early_media:
-            self._point(Side.B, body)
-            self._join()
-        else:
-            self._bridge.hear(Side.A, Source.RINGBACK)
+            # What cannot be used of early media is not missed: the answer says it again.
+            with suppress(ParseError):
+                self._point(Side.B, body)
+                self._join()
 
     def choose(self, branch: Branch) -> None:
         """Learn whose answer is the side's."""

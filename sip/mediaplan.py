@@ -37,7 +37,7 @@ class MediaPlan(Protocol):
         ...
 
     def rang(self, branch: Branch, body: bytes) -> None:
-        """Learn that a branch rings, and what it says of its media already, if anything."""
+        """Learn that a branch rings, and what it says of its media already, if anything. Raises nothing."""
         ...
 
     def choose(self, branch: Branch) -> None:
