@@ -30,6 +30,7 @@ from daemon.lifecycle import Stage, run_stages
 from daemon.log import set_level
 from daemon.loopwatch import LoopWatch
 from daemon.metrics import Metrics, Parts
+from daemon.overwrite import OverwriteNotices
 from daemon.presence import Happening, Presence
 from daemon.provisioning import Provisioning
 from daemon.qualify import Qualifier
@@ -130,6 +131,9 @@ class Roost:
         await deliveries.load()
         log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))
         presence.subscribe(DeviceEvents(events, presence, self._directory, self._vendors).happened)
+        notices = OverwriteNotices(endpoint, presence, self._directory)
+        self._undo("notices", notices.close)
+        presence.subscribe(notices.happened)
         await self._listen(endpoint)
         await jobs.load()
         app = make_app(

@@ -215,7 +215,7 @@ class DeviceControl:
         facts = {"aor": binding.aor, "device_id": binding.device_id, "contact": binding.contact}
         origin = NotifyOrigin(new_token(), new_token(), f"<{self._endpoint.contact_uri(binding.flow)}>")
         try:
-            request = build(_target(binding), origin)
+            request = build(notify_target(binding), origin)
             facts |= {"event_package": request.one("Event"), "call_id": origin.call_id}
             response = await ask(self._endpoint, request, binding.flow, credentials=letter.credentials)
         except (SipError, ParseError) as failure:
@@ -263,7 +263,8 @@ def _package(event: str) -> str:
     return event.partition(";")[0].strip().lower()
 
 
-def _target(binding: Binding) -> NotifyTarget:
+def notify_target(binding: Binding) -> NotifyTarget:
+    """Return what a NOTIFY to the binding has to know of it."""
     return NotifyTarget(
         contact=binding.contact,
         aor=binding.aor,
