@@ -75,7 +75,7 @@ def init(name: str, realm: str, config: Path | None, *, as_json: bool) -> None:
         token = await store.tokens.issue(TokenIdentity(account.account_id, None, API_AUTH))
         return {"account_id": account.account_id, "realm": realm, "api_key": account.api_key, "auth_token": token}
 
-    _show(_in_store(config, work, create=True), as_json=as_json)
+    _show(in_store(config, work, create=True), as_json=as_json)
 
 
 @click.group()
@@ -96,7 +96,7 @@ def add_account(name: str, realm: str, parent: str | None, config: Path | None, 
         account = await store.add_account(name, realm, parent)
         return {"account_id": account.account_id, "name": name, "realm": realm, "api_key": account.api_key}
 
-    _show(_in_store(config, work), as_json=as_json)
+    _show(in_store(config, work), as_json=as_json)
 
 
 @account.command("list")
@@ -108,7 +108,7 @@ def list_accounts(config: Path | None, *, as_json: bool) -> None:
     async def work(store: Store) -> list[dict[str, object]]:
         return [_row(document) for document in await store.list_accounts()]
 
-    rows = _in_store(config, work)
+    rows = in_store(config, work)
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -141,14 +141,15 @@ def create_token(account_id: str, ttl: str | None, config: Path | None, *, as_js
             made = await store.tokens.issue(identity, ttl=None if ttl == "never" else int(ttl))
         return {"account_id": account_id, "auth_token": made}
 
-    made = _in_store(config, work)
+    made = in_store(config, work)
     if as_json:
         click.echo(json.dumps(made))
     else:
         click.echo(made["auth_token"])
 
 
-def _in_store(config: Path | None, work: Callable[[Store], Awaitable[T]], *, create: bool = False) -> T:
+def in_store(config: Path | None, work: Callable[[Store], Awaitable[T]], *, create: bool = False) -> T:
+    """Do the work in the store of the configuration. What goes wrong with that is told, and ends the command."""
     settings = load_settings(config).settings
     configure_logging(LogSettings(level="warning", format=settings.log.format))
     path = Path(settings.store.path)
