@@ -204,7 +204,16 @@ class SippPhone:
         words = [word for pair in options.items() for word in pair]
         words += [word for name, value in keys.items() for word in ("-key", name, value)]
         host, port = self._registrar
-        return [*self._prefix, "sipp", *words, "-nostdin", "-trace_err", "-trace_msg", "-timeout_error", f"{_bracketed(host)}:{port}"]
+        return [
+            *self._prefix,
+            "sipp",
+            *words,
+            "-nostdin",
+            "-trace_err",
+            "-trace_msg",
+            "-timeout_error",
+            f"{_bracketed(host)}:{port}",
+        ]
 
     def _send(self, call_id: str, *lines: str) -> None:
         assert self._cord is not None
