@@ -18,13 +18,15 @@ from sip.errors import ParseError, TransportFailed
 from sip.flow import Address, Flow, Transport
 from sip.guard import ConnectionGate, SourceGuard
 from sip.io.accept import Acceptor
-from sip.io.host import is_local, is_unspecified, local_host_towards, own_names, resolve
+from sip.io.host import is_local, is_unspecified, local_host_towards, own_names
 from sip.io.policy import EndpointPolicy
 from sip.io.pool import ConnectionPool
+from sip.io.resolver import Resolver
 from sip.io.tcp import StreamConnection, open_stream
 from sip.io.tls import Tls
 from sip.io.transactions import ClientTransaction, ServerTransaction, TransactionLayer
 from sip.io.udp import UdpListener
+from sip.io.ways import Ways
 from sip.io.websocket import WebSocketServer
 from sip.message import Request, Response, parse_message
 from sip.uas import inspect
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
     from sip.errors import SipError
     from sip.io.tls import TlsFiles
+    from sip.locate import Hop
     from sip.uri import SipUri
 
 log = structlog.get_logger(__name__)
@@ -46,17 +49,6 @@ KEEPALIVES: Final = frozenset({b"\r\n\r\n", b"\r\n", b"\0", b""})
 KEEPALIVE_LENGTH: Final = max(map(len, KEEPALIVES))
 CLOSE_TIMEOUT: Final = 1.0  # seconds that WebSockets get to close
 EXCERPT: Final = 256  # bytes of a message that a log line may show
-
-WAYS: Final = {
-    ("sip", ""): Transport.UDP,
-    ("sip", "udp"): Transport.UDP,
-    ("sip", "tcp"): Transport.TCP,
-    ("sip", "tls"): Transport.TLS,
-    ("sips", ""): Transport.TLS,
-    ("sips", "tcp"): Transport.TLS,
-    ("sips", "tls"): Transport.TLS,
-}
-"""Scheme and transport parameter of a URI, and how we go there; a WebSocket is opened by phones alone."""
 
 
 class TransactionUser(Protocol):
@@ -86,6 +78,7 @@ class Endpoint:
         self._guard = SourceGuard(policy.rate_per_source, policy.rate_burst)
         self._gate = ConnectionGate(policy.max_connections, policy.max_connections_per_source)
         self._tls = Tls(policy.tls)
+        self._resolver = Resolver(policy.nameservers)
         self._udp: dict[Address, UdpListener] = {}
         self._pools = {
             transport: ConnectionPool(transport, policy.streams, self.receive, self._on_flow_lost)
@@ -182,22 +175,16 @@ class Endpoint:
         return f"sip:{user}@{self.address_of(flow)}{suffix}"
 
     async def flow_to(self, uri: SipUri) -> Flow:
-        """Find the way to a URI that no flow is known for. Raises TransportFailed where there is none."""
-        named = (uri.param("transport") or "").lower()
-        transport = WAYS.get((uri.scheme, named))
-        if transport is None:
-            raise TransportFailed(f"no way by {uri.scheme}: and transport={named}")
-        failures: list[TransportFailed] = []
-        for address in await resolve(uri.param("maddr") or uri.host, uri.port or transport.default_port):
-            try:
-                return await self._open(transport, address, uri.host)
-            except TransportFailed as failure:
-                failures.append(failure)
-        raise failures[0]
+        """Open the first way to a URI that can be opened. Raises TransportFailed where there is none."""
+        return await (await self.ways_to(uri)).next()
 
     def is_own(self, host: str) -> bool:
         """Return whether a URI's host names this machine: one of its addresses, or its name."""
         try:
+    async def ways_to(self, uri: SipUri) -> Ways:
+        """Find the ways to a URI that no flow is known for. Raises TransportFailed where there is none."""
+        return Ways(await self._resolver.locate(uri), self._connect)
+
             address = ip_address(host)
         except ValueError:
             return host.lower() in own_names()
@@ -295,11 +282,11 @@ class Endpoint:
                 return local
         return ours[0] if ours else None
 
-    async def _open(self, transport: Transport, remote: Address, name: str) -> Flow:
-        if transport is Transport.UDP:
-            return Flow(Transport.UDP, self._udp_listener(remote).local, remote)
-        context = self._tls.client() if transport.secure else None
-        return await open_stream(self._pools[transport], remote, name=name, context=context)
+    async def _connect(self, hop: Hop) -> Flow:
+        if hop.transport is Transport.UDP:
+            return Flow(Transport.UDP, self._udp_listener(hop.address).local, hop.address)
+        context = self._tls.client() if hop.transport.secure else None
+        return await open_stream(self._pools[hop.transport], hop.address, name=hop.name, context=context)
 
     def _add_via(self, request: Request, flow: Flow) -> None:
         ours = self.address_of(flow)

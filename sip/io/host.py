@@ -1,18 +1,10 @@
-"""What this host is called and which addresses it has; how names of others become addresses."""
+"""What this host is called, and which addresses it has."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final
-
-from sip.errors import TransportFailed
-from sip.flow import Address
-
-RESOLVE_TIMEOUT: Final = 5.0  # seconds
-MAX_ADDRESSES: Final = 4  # of one name that are tried; more would keep a call waiting
 
 
 @lru_cache(maxsize=4096)
@@ -43,17 +35,3 @@ def is_unspecified(host: str) -> bool:
 def own_names() -> frozenset[str]:
     """Return the names of this host, in lower case."""
     return frozenset({"localhost", socket.gethostname().lower()})
-
-
-async def resolve(host: str, port: int) -> list[Address]:
-    """Return the addresses of a host, in the order to try them. Raises TransportFailed where there is none."""
-    try:
-        return [Address(str(ip_address(host)), port)]
-    except ValueError:
-        pass
-    loop = asyncio.get_running_loop()
-    try:
-        found = await asyncio.wait_for(loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM), RESOLVE_TIMEOUT)
-    except (OSError, asyncio.TimeoutError, UnicodeError) as failure:
-        raise TransportFailed(f"{host} cannot be resolved") from failure
-    return [Address(str(entry[4][0]), port) for entry in found[:MAX_ADDRESSES]]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sip.io.tls import TlsFiles
 from sip.patience import StreamLimits
+
+if TYPE_CHECKING:
+    from sip.flow import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +24,5 @@ class EndpointPolicy:
     """Messages that such a source may send at once."""
     max_connections: int = 20_000
     max_connections_per_source: int = 2_000
+    nameservers: tuple[Address, ...] = ()
+    """DNS servers; none means those of the host."""
