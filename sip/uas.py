@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from sip.errors import ParseError
@@ -10,15 +11,18 @@ from sip.uri import SipUri
 
 ALLOW: Final = "REGISTER, OPTIONS, INVITE, ACK, CANCEL, BYE, NOTIFY, INFO, UPDATE"
 METHODS: Final = frozenset(ALLOW.split(", "))
+MAX_FORWARDS: Final = 255  # RFC 3261 20.22
 ACCEPT: Final = "application/sdp"
 SUPPORTED_TAGS: Final = frozenset({"path", "outbound"})
 SUPPORTED: Final = "path, outbound"
+
+_NUMBER = re.compile(r"[0-9]{1,10}\Z")
 
 
 def inspect(request: Request) -> Response | None:
     """Return the refusal that the request earns before its method is looked at, None where it may go on.
 
-    In the order of RFC 3261 8.2: syntax (400, 505), method (405), Request-URI (416), Require (420), content (415).
+    In the order of RFC 3261 8.2: syntax (400, 505), method (405), Request-URI (416), Require (420), content (406, 415).
     An ACK is inspected like the rest, but whoever calls must not answer it.
     """
     try:
@@ -31,6 +35,8 @@ def inspect(request: Request) -> Response | None:
     unknown = sorted(request.tokens("Require") - SUPPORTED_TAGS) if request.lines("Require") else []
     if unknown and request.method not in ("ACK", "CANCEL"):
         return _refuse(request, 420, Unsupported=", ".join(unknown))
+    if request.method == "INVITE" and request.lines("Accept") and not _accepts_sdp(request):
+        return _refuse(request, 406, Accept=ACCEPT)
     if request.body and request.method in ("INVITE", "UPDATE"):
         return _inspect_body(request)
     return None
@@ -58,7 +64,7 @@ def _check_syntax(request: Request) -> None:
         raise ParseError("Call-ID is empty")
     _ = request.from_, request.to
     forwards = request.first("Max-Forwards")
-    if forwards is not None and not (forwards.isascii() and forwards.isdigit() and len(forwards) <= 3):
+    if forwards is not None and not (_NUMBER.match(forwards) and int(forwards) <= MAX_FORWARDS):
         raise ParseError("malformed Max-Forwards")
 
 
@@ -68,6 +74,11 @@ def _inspect_body(request: Request) -> Response | None:
     if request.content_type not in ("application/sdp", "multipart/mixed"):
         return _refuse(request, 415, Accept=ACCEPT)
     return None
+
+
+def _accepts_sdp(request: Request) -> bool:
+    types = (value.partition(";")[0].strip().lower() for value in request.values("Accept"))
+    return any(each in ("application/sdp", "application/*", "*/*") for each in types)
 
 
 def _refuse(request: Request, status: int, **headers: str) -> Response:
