@@ -174,6 +174,10 @@ class Endpoint:
         suffix = "" if flow.transport is Transport.UDP else f";transport={flow.transport.uri_param}"
         return f"sip:{user}@{self.address_of(flow)}{suffix}"
 
+    async def ways_to(self, uri: SipUri) -> Ways:
+        """Find the ways to a URI that no flow is known for. Raises TransportFailed where there is none."""
+        return Ways(await self._resolver.locate(uri), self._connect)
+
     async def flow_to(self, uri: SipUri) -> Flow:
         """Open the first way to a URI that can be opened. Raises TransportFailed where there is none."""
         return await (await self.ways_to(uri)).next()
@@ -181,10 +185,6 @@ class Endpoint:
     def is_own(self, host: str) -> bool:
         """Return whether a URI's host names this machine: one of its addresses, or its name."""
         try:
-    async def ways_to(self, uri: SipUri) -> Ways:
-        """Find the ways to a URI that no flow is known for. Raises TransportFailed where there is none."""
-        return Ways(await self._resolver.locate(uri), self._connect)
-
             address = ip_address(host)
         except ValueError:
             return host.lower() in own_names()
