@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import structlog
 
 from daemon.invitation import Invitation, Target
+from daemon.openrequests import OpenRequests, refusal
 from sip import callevents as ev
 from sip.callflow import Callflow
 from sip.errors import ParseError, TransportFailed
 from sip.invite import ALLOW
 from sip.message import Response
-from sip.outcome import Ending, Outcome, Side, refused, told_cause, unheard, unreachable
+from sip.outcome import Ending, Outcome, Side, hung_up, refused, told_cause, unheard, unreachable
 from sip.sdp import CONTENT_TYPE
 from sip.uas import options_answer
 from sip.uri import SipUri
@@ -24,6 +25,7 @@ from sip.uri import SipUri
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from daemon.callrecord import CallRecord
     from daemon.leg import LiveLeg, SipUser
     from sip.calllimits import CallLimits
     from sip.dialog import DialogId
@@ -32,9 +34,6 @@ if TYPE_CHECKING:
     from sip.message import Request
 
 log = structlog.get_logger(__name__)
-
-MAX_OPEN: Final = 16  # requests of the phones that wait for the other leg's answer
-RELAYED: Final = ("Content-Type", "Content-Disposition", "Info-Package")
 
 _EVENTS: Final = {
     ev.Stage.RINGING: "quickcall.ringing",
@@ -51,8 +50,9 @@ class Order:
     """Where the device is to be rung, all at once."""
     media: MediaPlan
     limits: CallLimits
-    find_number: Callable[[], Awaitable[Sequence[Target] | Ending]]
-    """Looks the number up, once the device has answered."""
+    find_number: Callable[[str], Awaitable[Sequence[Target] | Ending]]
+    """Looks a number up, once the device has answered."""
+    record: CallRecord
     facts: Mapping[str, object]
     """What every log line and event of the call says."""
 
@@ -80,16 +80,17 @@ class Call:
         self._on_over = on_over
         self._flow = Callflow(order.media, order.limits, chance)
         self._log = log.bind(**order.facts)
+        self._number = order.record.number
         self._targets: dict[Side, Sequence[Target]] = {Side.A: order.targets}
         self._invitations: dict[ev.Branch, Invitation] = {}
         self._legs: dict[ev.Leg, LiveLeg] = {}
-        self._open: dict[int, tuple[ev.Leg, Request, ServerTransaction]] = {}
-        self._keys = 0
+        self._open = OpenRequests(self._feed, self._lose)
         self._inbox: deque[ev.Input] = deque()
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
         self._probe: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._search: asyncio.Task[None] | None = None
         self._shown: dict[Side, Target] = {}
         self._began = self._connected = self._loop.time()
 
@@ -110,21 +111,41 @@ class Call:
     def begin(self) -> None:
         """Ring the device."""
         self._tell("quickcall.started", branches=len(self._order.targets))
-        self._feed(ev.Start(len(self._order.targets)))
+        self._feed(ev.Start(len(self._order.targets), _keypress(self._order.targets)))
+
+    @property
+    def record(self) -> CallRecord:
+        """What is known of its legs."""
+        return self._order.record
+
+    def transfer(self, number: str) -> bool:
+        """Let another number take the place of the one that the device talks to; False where that cannot be now."""
+        if not self._flow.settled:
+            return False
+        self._number = self.record.number = number
+        self._feed(ev.Reroute())
+        return True
+
+    def hang_up(self) -> None:
+        """End the call because whoever asked for it wants it to end."""
+        self.stop(replace(hung_up(Side.A, connected=self._flow.joined), side=None))
 
     def stop(self, ending: Ending) -> None:
         """End the call, whatever it is doing."""
         self._feed(ev.Stop(ending))
 
     def abandon(self) -> None:
-        """Give up waiting for the answers to what `stop` sent."""
+        """Give up waiting for the answers to what `stop` sent, and for whatever else goes on."""
         self._feed(ev.TimedOut())
+        for task in self._tasks:
+            task.cancel()
 
     # What the branches tell
 
     def rang(self, branch: ev.Branch, target: Target, body: bytes) -> None:
         """Learn that a 1xx other than 100 came."""
         self._shown[branch.side] = target
+        self.record.rang(target)
         self._feed(ev.Ringing(branch, body))
 
     def answered(self, branch: ev.Branch, tag: str, leg: LiveLeg, response: Response) -> None:
@@ -137,35 +158,46 @@ class Call:
             self._dialogs[leg.dialog.id] = self, key
         event = ev.Answered(key, response.body)
         if target.by_uri:
-            self._own(self._find_way(leg, event))
+            self.own(self._find_way(leg, event))
         else:
             self._feed(event)
 
     def failed(self, branch: ev.Branch, ending: Ending) -> None:
         """Learn that a branch ended without a 2xx."""
+        if self._flow.ending is None:
+            self.record.failed(self._invitations[branch].target, ending)
         self._feed(ev.Failed(branch, ending))
 
-    def pressed(self, leg: ev.Leg, digit: str) -> None:
-        """Learn of a key that was heard in a leg's media."""
-        self._feed(ev.Pressed(leg, digit))
+    def own(self, work: Awaitable[None]) -> asyncio.Task[None]:
+        """See a piece of the call's work through."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finish)
+        return task
+
+    def pressed(self, side: Side, digit: str) -> None:
+        """Learn of a key that was heard in a side's media."""
+        leg = next((each for each in self._flow.legs if each.branch.side is side), None)
+        if leg is not None:
+            self._feed(ev.Pressed(leg, digit))
 
     # What the phones ask within their dialogs
 
     def on_request(self, key: ev.Leg, request: Request, transaction: ServerTransaction) -> None:
         """Take a request within a leg."""
+        leg = self._legs[key]
         try:
-            status = self._legs[key].dialog.accept(request)
+            status = leg.dialog.accept(request)
         except ParseError as fault:
             status = fault.status
-        if status is None and len(self._open) >= MAX_OPEN and request.method != "BYE":
-            status = 500
+        leg.learn(request)
         if status is not None:
-            transaction.respond(_answer(request, status))
+            transaction.respond(refusal(request, status))
         elif request.method == "BYE":
             transaction.respond(Response.to_request(request, 200))
             self._feed(ev.HungUp(key, told_cause(request)))
         elif request.method in ("INVITE", "UPDATE", "INFO"):
-            self._pass_on(key, request, transaction)
+            self._open.take(key, request, transaction)
         elif request.method == "OPTIONS":
             transaction.respond(options_answer(request))
         else:
@@ -178,19 +210,6 @@ class Call:
             leg.accepted.acknowledged()
             leg.accepted = None
             self._feed(ev.Acked(key, request.body or None))
-
-    def _pass_on(self, leg: ev.Leg, request: Request, transaction: ServerTransaction) -> None:
-        self._keys += 1
-        key = self._keys
-        self._open[key] = leg, request, transaction
-        if request.method == "INFO":
-            self._feed(ev.Said(leg, key))
-            return
-        if request.method == "INVITE":
-            transaction.respond(Response.to_request(request, 100))
-            transaction.on_cancel = lambda: self._feed(ev.Withdrawn(leg))
-            transaction.on_failure = lambda _failure: self._lose(leg, 408)
-        self._feed(ev.Offered(leg, key, request.method, request.body or None))
 
     def _lose(self, leg: ev.Leg, status: int) -> None:
         self._feed(ev.Lost(leg, Ending(Outcome.LOST, leg.branch.side, status, 41)))
@@ -214,18 +233,20 @@ class Call:
         target = self._targets[effect.branch.side][effect.branch.number]
         invitation = Invitation(self._sip, self, effect.branch, target)
         self._invitations[effect.branch] = invitation
+        self.record.invited(effect.branch.side, target)
         invitation.send(effect.body)
 
     def _route(self, _effect: ev.Route) -> None:
-        self._own(self._find_number())
+        self.record.transferred()
+        self._search = self.own(self._find_number())
 
     async def _find_number(self) -> None:
-        found = await self._order.find_number()
+        found = await self._order.find_number(self._number)
         if isinstance(found, Ending):
             self._feed(ev.Unroutable(found))
         else:
-            self._targets[Side.B] = found
-            self._feed(ev.Routed(len(found)))
+            self._targets[Side.B] = [*self._targets.get(Side.B, ()), *found]
+            self._feed(ev.Routed(len(found), _keypress(found)))
 
     async def _find_way(self, leg: LiveLeg, event: ev.Answered) -> None:
         """Follow the dialog's own URIs where they lead elsewhere than the INVITE went (RFC 3261 12.2.1.1)."""
@@ -257,46 +278,31 @@ class Call:
         self._legs[effect.leg].send("BYE", lambda _status, _response: self._feed(done), {"Reason": effect.reason})
 
     def _reoffer(self, effect: ev.Reoffer) -> None:
-        leg, method = effect.leg, effect.method
+        leg, live = effect.leg, self._legs[effect.leg]
+        # RFC 3311 5.1: whether a phone knows UPDATE is told by its Allow; whoever does not gets the offer all the same.
+        method = effect.method if live.allows(effect.method) or effect.body is None else "INVITE"
 
         def on_final(status: int, response: Response | None) -> None:
+            if response is not None:
+                self._open.keep_timer(effect.key, response)
             if response is not None and response.success:
                 self._feed(ev.Reanswered(leg, method, response.body or None))
             else:
                 self._feed(ev.Refused(leg, _refusal(leg.branch.side, status, response)))
 
-        headers = {"Allow": ALLOW} | ({"Content-Type": CONTENT_TYPE} if effect.body else {})
-        self._legs[leg].send(method, on_final, headers, effect.body or b"")
+        headers = {"Allow": ALLOW, **self._open.timer_headers(effect.key)}
+        if effect.body:
+            headers["Content-Type"] = CONTENT_TYPE
+        live.send(method, on_final, headers, effect.body or b"")
 
     def _cancel_reoffer(self, effect: ev.CancelReoffer) -> None:
         self._legs[effect.leg].cancel_offer()
 
     def _respond(self, effect: ev.Respond) -> None:
-        key, request, transaction = self._open.pop(effect.key)
-        if transaction.request is None:
-            return  # cancelled: the transaction layer has answered 487
-        response = _answer(request, effect.status)
-        if response.success and request.method in ("INVITE", "UPDATE"):
-            leg = self._legs[key]
-            response.set("Contact", leg.dialog.contact)
-            response.set("Allow", ALLOW)
-            if effect.body:
-                response.set("Content-Type", CONTENT_TYPE)
-                response.body = effect.body
-            if request.method == "INVITE":
-                leg.accepted = transaction
-        transaction.respond(response)
+        self._open.respond(effect, self._legs)
 
     def _relay(self, effect: ev.Relay) -> None:
-        _, request, _ = self._open[effect.key]
-        headers = {name: value for name in RELAYED if (value := request.first(name)) is not None}
-        done = effect.key
-
-        def on_final(status: int, _response: Response | None) -> None:
-            if done in self._open:
-                self._respond(ev.Respond(done, status))
-
-        self._legs[effect.leg].send(request.method, on_final, headers, request.body)
+        self._open.relay(effect, self._legs)
 
     def _wait(self, effect: ev.Wait) -> None:
         if self._timer is not None:
@@ -317,6 +323,8 @@ class Call:
         facts: dict[str, object] = {}
         if effect.side is not None:
             target = self._shown[effect.side]
+            if effect.stage is ev.Stage.ANSWERED:
+                self.record.answered(target)
             facts = {"side": effect.side.value, "leg": target.invitee.call_id, "leg_device": target.device_id}
         self._tell(_EVENTS[effect.stage], **facts)
         if effect.stage is ev.Stage.CONNECTED:
@@ -344,21 +352,18 @@ class Call:
                 handle.cancel()
         for leg in self._legs.values():
             self._dialogs.pop(leg.dialog.id, None)
-        for task in self._tasks:
-            task.cancel()
+        if self._search is not None:
+            self._search.cancel()
+        self.record.ended(ending)
         now = self._loop.time()
         talked = round(now - self._connected, 3) if self._connected > self._began else 0.0
-        self._tell("quickcall.ended", **describe(ending), lasted=round(now - self._began, 3), talked=talked)
+        lasted = round(now - self._began, 3)
+        self._tell("quickcall.ended", **describe(ending), lasted=lasted, talked=talked, **self.record.summary())
         if not self.device_answered.done():
             self.device_answered.set_result(ending)
         if not self.over.done():
             self.over.set_result(None)
         self._on_over(self)
-
-    def _own(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -388,14 +393,11 @@ def describe(ending: Ending) -> dict[str, object]:
     return {"outcome": ending.outcome.value, "side": side, "status": ending.status, "cause": ending.cause}
 
 
+def _keypress(targets: Sequence[Target]) -> frozenset[int]:
+    return frozenset(index for index, target in enumerate(targets) if target.keypress)
+
+
 def _refusal(side: Side, status: int, response: Response | None) -> Ending:
     if response is None:
         return unheard(side) if status == 408 else unreachable(side)
     return refused(side, status, told_cause(response))
-
-
-def _answer(request: Request, status: int) -> Response:
-    response = Response.to_request(request, status)
-    if status == 500:
-        response.add("Retry-After", "2")  # RFC 3261 14.2: between 0 and 10 seconds
-    return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -13,9 +14,11 @@ from sip.dialog import DialogId
 from sip.outcome import Ending, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from api.callports import Leg
     from daemon.call import Order
+    from daemon.callrecord import CallRecord
     from daemon.events import EventSink
     from daemon.leg import SipUser
     from sip import callevents as ev
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-MAX_CALLS: Final = 1000  # each keeps two dialogs and some ten transactions
+MAX_CALLS: Final = 1000  # unless it is set: each keeps two dialogs and some ten transactions
 CLOSE_LIMIT: Final = 4.0  # seconds that phones have to answer the last BYE or CANCEL; within a stage of the stop
 SHUTDOWN: Final = Ending(Outcome.SHUTDOWN, None, 503, 41)
 
@@ -33,12 +36,23 @@ SHUTDOWN: Final = Ending(Outcome.SHUTDOWN, None, 503, 41)
 class LiveCalls:
     """Implements `daemon.dispatch.DialogUser`."""
 
-    def __init__(self, sip: SipUser, events: EventSink | None = None) -> None:
+    def __init__(
+        self,
+        sip: SipUser,
+        events: EventSink | None = None,
+        *,
+        most: int = MAX_CALLS,
+        keep: Callable[[Sequence[Leg]], None] | None = None,
+    ) -> None:
         self._sip = sip
         self._events = events
+        self._most = most
+        self._keep = keep
         self._calls: set[Call] = set()
         self._dialogs: dict[DialogId, tuple[Call, ev.Leg]] = {}
         self._closing = False
+        self.ended: Counter[str] = Counter()
+        """How many calls ended, by their outcome."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -46,7 +60,7 @@ class LiveCalls:
     @property
     def full(self) -> bool:
         """Whether no call can be begun: there are too many, or the daemon stops."""
-        return self._closing or len(self._calls) >= MAX_CALLS
+        return self._closing or len(self._calls) >= self._most
 
     @property
     def dialogs(self) -> int:
@@ -55,10 +69,23 @@ class LiveCalls:
 
     def begin(self, order: Order) -> Call:
         """Ring the device of an order."""
-        call = Call(self._sip, order, self._dialogs, random.random, self.tell, self._calls.discard)
+        call = Call(self._sip, order, self._dialogs, random.random, self.tell, self._over)
         self._calls.add(call)
         call.begin()
         return call
+
+    def count_states(self) -> Counter[str]:
+        """Return how many calls are in each state."""
+        return Counter(call.state for call in self._calls)
+
+    def of_account(self, account_id: str) -> Sequence[Call]:
+        """Return the calls of an account."""
+        return [call for call in self._calls if call.account_id == account_id]
+
+    def keep(self, record: CallRecord) -> None:
+        """Keep what is known of a call that is over."""
+        if self._keep is not None:
+            self._keep(record.legs)
 
     def in_call(self, account_id: str) -> set[str]:
         """Return the ids of the account's devices that talk, or are held, in a call of ours."""
@@ -68,6 +95,8 @@ class LiveCalls:
     def tell(self, name: str, facts: Mapping[str, object]) -> None:
         """Log what happened to a call, and emit it as an event of its account."""
         log.info(name, **facts)
+        if name == "quickcall.ended":
+            self.ended[str(facts.get("outcome"))] += 1
         account_id = facts.get("account_id")
         if self._events is not None and isinstance(account_id, str):
             self._events.emit(account_id, name, facts)
@@ -92,6 +121,10 @@ class LiveCalls:
 
     def on_flow_lost(self, flow: Flow) -> None:
         """Leave the calls as they are: the phone may come back, and their probes will find out."""
+
+    def _over(self, call: Call) -> None:
+        self._calls.discard(call)
+        self.keep(call.record)
 
     async def close(self) -> None:
         """End every call: CANCEL what rings, BYE what talks, and wait for the answers within a limit."""

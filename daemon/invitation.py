@@ -38,6 +38,8 @@ class Target:
     """Whether the dialog's requests find their way by its URIs rather than along the flow of a registration."""
     talk: bool = False
     """Whether a phone that knows `talk` is told to answer by it."""
+    keypress: bool = False
+    """Whether its answer counts only once a key was pressed: a forwarded call (contract 6.5)."""
     counts_missed: bool = False
     """Whether the phone is not told that a call was answered elsewhere (`sip.ignore_completed_elsewhere` false)."""
 
@@ -134,6 +136,7 @@ class Invitation:
         early = self._early.pop(tag, None)
         if early is None:
             return self._leg(request, response)
+        early.learn(response)
         # What cannot be read of the 2xx stays as the 1xx said it.
         with contextlib.suppress(ParseError):
             early.dialog.confirm(response)
@@ -147,4 +150,6 @@ class Invitation:
             response.set("Contact")
             response.set("Record-Route")
             dialog = Dialog.from_response(request, response)
-        return LiveLeg(self._sip, dialog, self.target.find_flow, request, self.target.credentials)
+        leg = LiveLeg(self._sip, dialog, self.target.find_flow, request, self.target.credentials)
+        leg.learn(response)
+        return leg

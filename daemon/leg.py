@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sip.digest import Credentials
     from sip.flow import Flow
     from sip.io.transactions import ClientTransaction, ServerTransaction
-    from sip.message import Request, Response
+    from sip.message import Message, Request, Response
     from sip.uri import SipUri
 
 MAX_CHALLENGES: Final = 2  # the password, and once more where the nonce has become stale
@@ -65,11 +65,20 @@ class LiveLeg:
         self.find_flow = find_flow
         self.accepted: ServerTransaction | None = None
         """The peer's re-INVITE that has our 2xx and no ACK yet."""
+        self._allowed: frozenset[str] = frozenset()
         self._sip = sip
         self._invite = invite
         self._credentials = credentials
         self._ack: Request | None = None
         self._offering: ClientTransaction | None = None
+
+    def learn(self, message: Message) -> None:
+        """Note which methods the peer says it knows (RFC 3261 20.5)."""
+        self._allowed = message.tokens("Allow") or self._allowed
+
+    def allows(self, method: str) -> bool:
+        """Return whether the peer has said that it knows a method; INVITE is known to all."""
+        return method == "INVITE" or method.lower() in self._allowed
 
     def acknowledge(self, body: bytes | None) -> None:
         """Send the ACK of the last 2xx to an INVITE of ours, with an answer if there is one."""
@@ -124,6 +133,7 @@ class LiveLeg:
         """Let the dialog learn from a final response; False for the repetition of a 2xx, which has its ACK again."""
         if not response.success:
             return True
+        self.learn(response)
         if request.method == "INVITE":
             if self._invite is request:
                 self.repeat_ack()

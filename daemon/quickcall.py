@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from api.ports import MediaUnavailable, NoEndpoint, QuickcallFailed
+from api.ports import GREGORIAN_EPOCH, MediaUnavailable, NoEndpoint, QuickcallFailed
 from daemon.call import Order, describe
+from daemon.callrecord import CallRecord
 from daemon.targets import CALLER_NAME, Wish, codecs, identity, outgoing_headers, wants_srtp
 from sip.bypass import Bypass
 from sip.callflow import MAX_BRANCHES
@@ -65,9 +68,13 @@ class Quickcalls:
         facts = {"account_id": owner.account_id, "number": options.number, "call_ids": call_ids}
         found = [target for each in endpoints for target in await self._ring(each, options, call_ids[each.device.id])]
         targets = found[:MAX_BRANCHES]
-        ending = self._absent(facts) if not targets else await self._call(endpoints, targets, options, facts, wait=wait)
+        record = self._record(owner.account_id, options)
+        if targets:
+            ending = await self._call(endpoints, targets, options, record, facts, wait=wait)
+        else:
+            ending = self._absent(facts)
         if ending is not None and wait:
-            raise QuickcallFailed(explain(ending))
+            raise QuickcallFailed(explain(ending, record))
         return call_ids
 
     async def _ring(self, endpoint: Endpoint, options: QuickcallOptions, call_id: str) -> Sequence[Target]:
@@ -85,6 +92,17 @@ class Quickcalls:
             log.warning("quickcall.address_unusable", device_id=endpoint.device.id, reason=str(failure))
             return ()
 
+    def _record(self, account_id: str, options: QuickcallOptions) -> CallRecord:
+        began = int(time.time()) + GREGORIAN_EPOCH
+        return CallRecord(
+            account_id,
+            f"{began}-{secrets.token_hex(4)}",
+            options.number,
+            "bypass" if options.bypass else "process",
+            partial(self._targets.known_device, account_id),
+            time.time,
+        )
+
     def _absent(self, facts: Mapping[str, object]) -> Ending:
         """Tell that nothing can be rung. The API's answer is the same (contract 5.10)."""
         self._calls.tell("quickcall.ended", {**facts, **describe(NOT_REGISTERED)})
@@ -95,18 +113,20 @@ class Quickcalls:
         endpoints: Sequence[Endpoint],
         targets: Sequence[Target],
         options: QuickcallOptions,
+        record: CallRecord,
         facts: Mapping[str, object],
         *,
         wait: bool,
     ) -> Ending | None:
         """Begin the call; with `wait`, return what became of the device."""
         caller = endpoints[0]
-        number, name, shown = options.number, options.callee_name, options.callee_number
+        name, shown = options.callee_name, options.callee_number
         order = Order(
             targets,
             self._bypass(endpoints, targets),
             replace(self._limits, ring_a=float(options.timeout)),
-            lambda: self._targets.of_number(number, caller, name, shown),
+            lambda wanted: self._targets.of_number(wanted, caller, name, shown),
+            record,
             facts,
         )
         call = self._calls.begin(order)
@@ -121,9 +141,11 @@ class Quickcalls:
         return Bypass(codecs(devices), address, session_id=secrets.randbelow(2**31), srtp_key=key)
 
 
-def explain(ending: Ending) -> str:
+def explain(ending: Ending, record: CallRecord) -> str:
     """Return why the device did not answer, as a sentence for the API's client."""
     text = _SENTENCES.get(ending.outcome, "the call failed")
+    if record.remark:
+        text = f"the device {record.remark}"
     return f"{text} (SIP {ending.status}, Q.850 {ending.cause})"
 
 
@@ -133,6 +155,7 @@ _SENTENCES: Final = {
     Outcome.REJECTED_CODEC: "the device accepts none of the offered media",
     Outcome.UNAUTHORIZED: "the device wants other credentials",
     Outcome.NOT_FOUND: "the device does not know the address it was called by",
+    Outcome.REDIRECTED: "the device forwards its calls elsewhere",
     Outcome.NO_ANSWER: "the device did not answer in time",
     Outcome.NOT_REGISTERED: "the device is not registered",
     Outcome.UNREACHABLE: "the device cannot be reached",

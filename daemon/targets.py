@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from api.ports import Document, Documents, Json
     from config.settings import QuickcallSettings
-    from daemon.directory import Directory
+    from daemon.directory import Device, Directory
     from daemon.leg import SipUser
     from sip.flow import Flow
     from sip.invite import Headers
@@ -79,6 +79,10 @@ class Targets:
         self._vendors = vendors
         self._documents = documents
         self._settings = settings
+
+    def known_device(self, account_id: str, device_id: str) -> Device | None:
+        """Return what SIP knows of a device."""
+        return self._directory.device(account_id, device_id)
 
     async def endpoint(self, device: Document) -> Endpoint | None:
         """Return the device with its account and its one owner; None where the account is gone."""

@@ -66,6 +66,16 @@ class Callflow(Midcall):
     def legs(self) -> tuple[ev.Leg, ...]:
         """The legs that are up and in use."""
         return tuple(self._legs.values())
+    @property
+    def joined(self) -> bool:
+        """Whether both legs are, or were, joined."""
+        return self._joined
+
+    @property
+    def settled(self) -> bool:
+        """Whether both legs are joined, and nothing is on its way between them."""
+        return self.state is ev.State.CONNECTED and self._exchange is None
+
 
     # Setting up
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from call_peers import FakeSip, FakeTransaction, Sent, flow, sdp
 
 from daemon.call import Order
+from daemon.callrecord import CallRecord
 from daemon.calls import LiveCalls
 from daemon.invitation import Target
 from sip.bypass import Bypass
@@ -105,14 +106,15 @@ def order(number: int, sip: RandomPhones) -> Order:
         invitee = Invitee("sip:phone@10.0.0.7", f"{side}{number}", local, NameAddr("", "sip:phone@office.example"))
         return Target(invitee, lambda: flow(5001), talk=side == "a")
 
-    async def find_number() -> list[Target] | Ending:
+    async def find_number(_number: str) -> list[Target] | Ending:
         await asyncio.sleep(0)
         if sip.chance.random() < 0.1:
             return Ending(Outcome.NO_ROUTE, Side.B, 404, 3)
         return [target("b")]
 
+    record = CallRecord("a" * 32, str(number), "1002", "bypass", lambda _device: None, lambda: 0.0)
     targets = [target("a") for _ in range(sip.chance.randint(1, 3))]
-    return Order(targets, Bypass(["PCMU"], "192.0.2.1", session_id=number), SHORT, find_number, {})
+    return Order(targets, Bypass(["PCMU"], "192.0.2.1", session_id=number), SHORT, find_number, record, {})
 
 
 async def test_a_thousand_calls_with_random_faults_leave_nothing() -> None:
