@@ -220,17 +220,18 @@ class Roost:
         for listen in self._settings.metrics.listen:
             app = web.Application()
             health.add_to(app, local_only=False)
-            await self._serve_app("metrics", app, listen)
-        return f"http://{await self._serve_app('api', api, self._settings.api.listen)}"
+            await self._serve_app("metrics.listening", app, listen)
+        bound = await self._serve_app("api.listening", api, self._settings.api.listen)
+        return f"http://{bound}"
 
-    async def _serve_app(self, name: str, app: web.Application, listen: HostPort) -> Address:
+    async def _serve_app(self, event: str, app: web.Application, listen: HostPort) -> Address:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_LIMIT / 2)
         await runner.setup()
-        self._undo(name, runner.cleanup)
+        self._undo(event.partition(".")[0], runner.cleanup)
         site = web.TCPSite(runner, listen.host, listen.port)
         await site.start()
         bound = Address(*runner.addresses[0][:2])
-        log.info(f"{name}.listening", address=str(bound))
+        log.info(event, address=str(bound))
         return bound
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from daemon.directory import Standing
+from daemon.figures import Histogram
 from daemon.presence import log_failure, now
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
@@ -30,12 +32,20 @@ if TYPE_CHECKING:
     from sip.flow import Flow
     from sip.io.endpoint import Endpoint
     from sip.io.transactions import ServerTransaction
+    from sip.location import BindingChanges
     from sip.message import Request
     from sip.nonce import NonceSigner
+    from sip.registrar import RegisterResult
     from sip.vendors import VendorTable
 
 log = structlog.get_logger(__name__)
 
+OUTCOMES: Final = (
+    *("added", "refreshed", "removed", "queried"),
+    *("challenged", "wrong_credentials", "disabled", "malformed", "rejected", "foreign_domain"),
+    *("not_stored", "overloaded"),
+)
+"""What may become of a REGISTER, as the figures name it."""
 RETRY_AFTER: Final = 30  # seconds, told to phones while the store does not take their registration
 
 
@@ -76,12 +86,17 @@ class Registration:
         self._wall = wall
         self._offenders = Offenders()
         self._nobody = NonceCounts()
+        self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
+        """How many REGISTER requests there were, by what became of them."""
+        self.latency = Histogram()
+        """Seconds from a REGISTER that changed something to its answer, which is after the commit."""
 
     def on_register(self, request: Request, transaction: ServerTransaction) -> None:
         """Answer a REGISTER, after its change is stored where it makes one."""
         try:
             aor = self._aor(SipUri.parse(request.to.uri))
         except ParseError as fault:
+            self.outcomes["malformed"] += 1
             transaction.respond_and_forget(Response.to_request(request, 400, fault.reason))
             return
         if aor is None:
@@ -111,6 +126,7 @@ class Registration:
         return Aor.of(unescape(to.user), self._policy.default_realm or self._directory.master_realm)
 
     def _refuse_domain(self, request: Request, transaction: ServerTransaction) -> None:
+        self.outcomes["foreign_domain"] += 1
         log.info("registration.refused", to=request.to.uri, reason="foreign-domain", source=str(transaction.flow))
         if self._policy.drop_strangers:
             transaction.forget()
@@ -129,10 +145,12 @@ class Registration:
             self._offenders.right(transaction.flow.remote.host, aor, now())
             return device if self._is_good(request, transaction, device) else None
         if outcome is Outcome.MALFORMED:
+            self.outcomes["malformed"] += 1
             transaction.respond_and_forget(Response.to_request(request, 400, "Malformed credentials"))
         elif outcome in (Outcome.WRONG, Outcome.UNKNOWN_USER):
             self._on_wrong_answer(request, transaction, aor, outcome, algorithm)
         else:
+            self.outcomes["challenged"] += 1
             self._challenge(request, transaction, aor.domain, algorithm, stale=outcome.stale)
         return None
 
@@ -153,6 +171,7 @@ class Registration:
         standing = self._directory.standing(device)
         if standing is Standing.GOOD:
             return True
+        self.outcomes["disabled"] += 1
         log.warning("registration.refused", aor=device.aor, reason=standing.value, source=str(transaction.flow))
         self._challenge(request, transaction, device.realm, device.algorithm or self._policy.algorithm, stale=False)
         return False
@@ -161,6 +180,7 @@ class Registration:
         self, request: Request, transaction: ServerTransaction, aor: Aor, outcome: Outcome, algorithm: Algorithm
     ) -> None:
         source = transaction.flow.remote.host
+        self.outcomes["wrong_credentials"] += 1
         # systemd/fail2ban reads this line: its event, reason and source.
         log.warning("registration.refused", aor=aor, reason=outcome.value, source=str(transaction.flow))
         if self._offenders.wrong(source, aor, now()):
@@ -182,18 +202,20 @@ class Registration:
         bindings = self._presence.table.bindings(device.aor, moment)
         result = process_register(request, bindings, self._policy.registrar, who, moment)
         if not result.changes:
+            self.outcomes["queried" if result.response.status == 200 else "rejected"] += 1
             self._answer(transaction, result.response)
             return
 
         if not self._policy.wait_for_commit:
-            self._answer(transaction, result.response)
+            self._succeeded(transaction, result, moment)
             self._presence.change(result.changes, log_failure)
             return
 
         def stored(failure: Exception | None) -> None:
             if failure is None:
-                self._answer(transaction, result.response)
+                self._succeeded(transaction, result, moment)
                 return
+            self.outcomes["not_stored"] += 1
             log.warning("registration.not_stored", source=str(transaction.flow), reason=str(failure))
             refusal = Response.to_request(request, 503)
             refusal.add("Retry-After", str(RETRY_AFTER))
@@ -201,6 +223,18 @@ class Registration:
 
         self._presence.change(result.changes, stored)
 
+    def _succeeded(self, transaction: ServerTransaction, result: RegisterResult, began: float) -> None:
+        self._answer(transaction, result.response)
+        self.outcomes[_outcome(result.changes)] += 1
+        self.latency.observe(now() - began)
+
     def _answer(self, transaction: ServerTransaction, response: Response) -> None:
         response.add("Date", formatdate(self._wall(), usegmt=True))
         transaction.respond(response)
+
+
+def _outcome(changes: BindingChanges) -> str:
+    if not changes.put:
+        return "removed"
+    new = any(binding.first_registered == binding.registered_at for binding in changes.put)
+    return "added" if new else "refreshed"

@@ -7,7 +7,6 @@ reports the end, whatever order things happen in.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from sip import callevents as ev
@@ -66,6 +65,7 @@ class Callflow(Midcall):
     def legs(self) -> tuple[ev.Leg, ...]:
         """The legs that are up and in use."""
         return tuple(self._legs.values())
+
     @property
     def joined(self) -> bool:
         """Whether both legs are, or were, joined."""
@@ -75,7 +75,6 @@ class Callflow(Midcall):
     def settled(self) -> bool:
         """Whether both legs are joined, and nothing is on its way between them."""
         return self.state is ev.State.CONNECTED and self._exchange is None
-
 
     # Setting up
 
@@ -98,9 +97,7 @@ class Callflow(Midcall):
         side = event.branch.side
         if self._pending.get(event.branch, True):
             return
-        # What cannot be used of early media is not missed: the answer says it again.
-        with suppress(ParseError):
-            self._media.rang(event.branch, b"" if event.branch in self._keypress else event.body)
+        self._media.rang(event.branch, b"" if event.branch in self._keypress else event.body)
         if side not in self._ringing:
             self._ringing.add(side)
             self._out.append(ev.Report(ev.Stage.RINGING, side))

@@ -50,10 +50,11 @@ class RtpPeer(asyncio.DatagramProtocol):
     keys: list[str] = field(default_factory=list)
     """Those that were pressed at the other end."""
     port: int = 0
+    """0 takes any."""
 
     async def __aenter__(self) -> RtpPeer:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", self.port))
         self.port = self._transport.get_extra_info("sockname")[1]
         self._stamps: set[int] = set()
         self._source, self._sequence, self._stamp = secrets.randbits(32), 0, 0

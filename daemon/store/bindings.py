@@ -64,6 +64,8 @@ class StoredBindings:
         self._wall = wall
         self._monotonic = monotonic
         self._open: _Batch | None = None
+        self.waiting = 0
+        """How many callers of `save` have not been told yet."""
 
     def save(self, changes: BindingChanges, done: Done) -> None:
         """Queue the changes and call `done` once they are durable, or with why they are not. Never waits.
@@ -84,6 +86,7 @@ class StoredBindings:
         for binding in changes.put:
             batch.changes[binding.key] = binding
         batch.waiting.append(done)
+        self.waiting += 1
 
     async def load(self) -> list[Binding]:
         """Return the bindings that are not over, and forget the others.
@@ -117,6 +120,7 @@ class StoredBindings:
             self._open = None
         error = future.exception()
         reason = error if isinstance(error, Exception) else None
+        self.waiting -= len(batch.waiting)
         for done in batch.waiting:
             future.get_loop().call_soon(done, reason)
 

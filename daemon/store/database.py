@@ -67,6 +67,11 @@ class Database:
         database._writer.start(connection)
         return database
 
+    @property
+    def writer(self) -> Writer:
+        """Whose figures tell how writing goes."""
+        return self._writer
+
     async def close(self) -> None:
         """Write what waits, then close every connection; who reads or writes from now on is refused."""
         if self._closed:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import aiosqlite
 
     from api.ports import Document, JsonObject
-    from daemon.store.writer import Job
+    from daemon.store.writer import Job, Writer
 
     Clock = Callable[[], float]
 
@@ -71,6 +71,11 @@ class Store:
         Raises StoreUnavailable or MigrationRefused.
         """
         return cls(await Database.open(path), token_ttl, clock, monotonic)
+
+    @property
+    def writer(self) -> Writer:
+        """Whose figures tell how writing goes."""
+        return self._database.writer
 
     async def close(self) -> None:
         """Write what waits, then close the file."""

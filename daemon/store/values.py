@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from daemon.store.database import Database
 
 _FIND = "SELECT value FROM settings WHERE key = ?"
+_PUT = "INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)"
 _ADD = "INSERT INTO settings (key, value) VALUES (?, ?)"
 
 
@@ -32,3 +33,11 @@ class StoredValues:
             return made
 
         return await self._database.write(job)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store the value, whatever there was."""
+
+        async def job(connection: aiosqlite.Connection) -> None:
+            await connection.execute(_PUT, (key, value))
+
+        await self._database.write(job)

@@ -6,6 +6,7 @@ A job runs whole or not at all. It must use nothing but the connection it is giv
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import aiosqlite
 
 from api.ports import StoreUnavailable
+from daemon.figures import Histogram
 from daemon.store.faults import Health, is_fault, needs_reopening
 
 if TYPE_CHECKING:
@@ -59,6 +61,15 @@ class Writer:
         self._closing = False
         self._health = Health("write")
         self._task: asyncio.Task[None] | None = None
+        self.commits = Histogram()
+        """Seconds that the transactions took, from their first statement to the end of their commit."""
+        self.failures = 0
+        """Transactions that the database did not take."""
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for a transaction."""
+        return len(self._queue)
 
     def start(self, connection: aiosqlite.Connection) -> None:
         """Begin to write on this connection, which is the writer's from now on."""
@@ -107,14 +118,17 @@ class Writer:
         live = [entry for entry in batch if not entry.future.cancelled()]
         if not live:
             return
+        began = time.monotonic()
         try:
             outcomes = await self._transaction(live)
         except Exception as error:  # noqa: BLE001 - told to those who wait, logged by `failed`; the writer goes on
+            self.failures += 1
             refusal = self._health.failed(error)
             await self._recover(error)
             for entry in live:
                 entry.resolve(refusal)
         else:
+            self.commits.observe(time.monotonic() - began)
             self._health.succeeded()
             for entry, outcome in zip(live, outcomes, strict=True):
                 entry.resolve(outcome)

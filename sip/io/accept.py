@@ -42,6 +42,11 @@ class Acceptor:
         self._handshakes: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._accept(), name=f"accept {self.local}")
 
+    @property
+    def accepting(self) -> bool:
+        """Whether connections are let in."""
+        return not self._task.done()
+
     async def close(self) -> None:
         """Stop accepting; connections that are through stay."""
         tasks = (self._task, *self._handshakes)

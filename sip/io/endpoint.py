@@ -88,6 +88,8 @@ class Endpoint:
         self._web: dict[Transport, WebSocketServer] = {}
         self._acceptors: list[Acceptor] = []
         self._bound: list[tuple[Transport, Address]] = []
+        self.received = 0
+        """How many messages came, whatever became of them; keepalives are none."""
 
     @property
     def bound(self) -> Sequence[tuple[Transport, Address]]:
@@ -98,6 +100,21 @@ class Endpoint:
     def connections(self) -> int:
         """How many connections of peers are open."""
         return len(self._gate)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether every listener for connections lets them in."""
+        return all(acceptor.accepting for acceptor in self._acceptors)
+
+    @property
+    def backlog(self) -> float:
+        """How full the fullest buffer of arrived datagrams is, from 0 to 1."""
+        return max((listener.backlog for listener in self._udp.values()), default=0.0)
+
+    @property
+    def lost(self) -> int:
+        """How many datagrams came too fast to be received."""
+        return sum(listener.lost for listener in self._udp.values())
 
     async def listen(self, transport: Transport, address: Address) -> Address:
         """Open a listener and return where it is. Raises OSError where it cannot be bound or has no certificate."""
@@ -196,6 +213,7 @@ class Endpoint:
         """Take one message from the network. Nothing that a peer can send raises out of here."""
         if len(data) <= KEEPALIVE_LENGTH and data in KEEPALIVES:
             return
+        self.received += 1
         if not self._guard.admit(flow.remote.host, self._loop.time()):
             self._refuse("message of a source over its rate", flow.remote.host)
             return

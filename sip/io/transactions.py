@@ -175,6 +175,16 @@ class TransactionLayer:
     def __len__(self) -> int:
         return len(self._servers) + len(self._clients)
 
+    @property
+    def servers(self) -> int:
+        """How many requests of peers are under way."""
+        return len(self._servers)
+
+    @property
+    def clients(self) -> int:
+        """How many requests of ours are under way."""
+        return len(self._clients)
+
     def receive_request(self, request: Request, flow: Flow) -> None:
         """Match a request to its transaction, or begin one. Raises ParseError where it has no usable Via."""
         values = request.values("Via")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 64  # datagrams a wake-up, so that a flood leaves the loop to others
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024  # bytes asked of the kernel: what arrives while a batch is handled
+SO_MEMINFO: Final = 55  # of Linux, since 4.12; the socket module has no name for it
+MEMINFO: Final = struct.Struct("=9I")  # enum sk_meminfo: 0 is what waits, 1 its limit, 8 what was dropped
 MAX_OUTBOX: Final = 8192  # datagrams that wait for the kernel; beyond it the oldest is lost, as on any network
 
 
@@ -41,6 +44,9 @@ class UdpListener:
         self._outbox: deque[tuple[bytes, Address]] = deque(maxlen=MAX_OUTBOX)
         self._flush_due = False
         self._blocked = False
+        self._closed = False
+        self.backlog = 0.0
+        """How full the kernel's buffer was after the last batch, from 0 to 1; beyond 1 the kernel drops datagrams."""
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def send(self, data: bytes, flow: Flow, to: Address | None = None) -> None:
@@ -52,8 +58,14 @@ class UdpListener:
             self._flush_due = True
             self._loop.call_soon(self._flush)
 
+    @property
+    def lost(self) -> int:
+        """How many datagrams the kernel dropped because its buffer was full."""
+        return 0 if self._closed else self._meminfo()[8]
+
     def close(self) -> None:
         """Send what waits, and close the socket."""
+        self._closed = True
         self._flush()
         self._loop.remove_reader(self._socket.fileno())
         if self._blocked:
@@ -67,13 +79,18 @@ class UdpListener:
             for _ in range(BATCH):
                 data, source = receive_from(MAX_MESSAGE)
                 receive(data, Flow(Transport.UDP, local, Address(source[0], source[1])))
+            waiting, limit, *_ = self._meminfo()
+            self.backlog = waiting / limit
         except BlockingIOError:
-            pass
+            self.backlog = 0.0
         except OSError:
             # An ICMP error of an earlier datagram; the socket itself is well, and the next wake-up reads on.
             pass
         finally:
             self._flush()
+
+    def _meminfo(self) -> tuple[int, ...]:
+        return MEMINFO.unpack(self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size))
 
     def _flush(self) -> None:
         self._flush_due = False

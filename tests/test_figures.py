@@ -1,0 +1,45 @@
+"""The figures that parts keep."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from daemon.figures import Histogram
+from daemon.loopwatch import LoopWatch
+
+
+@pytest.mark.parametrize(
+    ("value", "buckets"),
+    [
+        pytest.param(0.5, [1, 1, 1], id="below-all"),
+        pytest.param(1.0, [1, 1, 1], id="on-a-bound-is-not-above-it"),
+        pytest.param(1.5, [0, 1, 1], id="between"),
+        pytest.param(99.0, [0, 0, 1], id="above-all"),
+    ],
+)
+def test_a_value_counts_in_every_bucket_that_it_is_not_above(value: float, buckets: list[int]) -> None:
+    """Prometheus' buckets are cumulative, and the last one has all."""
+    histogram = Histogram((1.0, 2.0))
+    histogram.observe(value)
+
+    assert [("1.0", buckets[0]), ("2.0", buckets[1]), ("+Inf", buckets[2])] == list(histogram.cumulative())
+    assert (1, value) == (len(histogram), histogram.total)
+
+
+async def test_a_block_of_the_loop_is_seen() -> None:
+    """What holds the loop is known to who asks at once, and remembered."""
+    watch = LoopWatch()
+    try:
+        time.sleep(0.3)  # what a test of blocking has to do
+        overdue = watch.overdue
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert 0.15 < overdue
+        assert 0.15 < watch.latest <= watch.longest
+        assert len(watch.lateness) == 1
+    finally:
+        await watch.close()
