@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from api.control import TooManyJobs
+from api.callports import CannotTransfer, TooManyCalls
 from api.ports import (
     DocumentExists,
     DocumentMissing,
@@ -193,6 +194,8 @@ CATALOGUE: Mapping[type[Exception], Fault] = {
     NotUnique: Fault(400, "validation error"),
     PayloadTooLarge: Fault(413, "validation error"),
     MediaUnavailable: Fault(503, "media_unavailable", "media unavailable"),
+    TooManyCalls: Fault(503, "too_many_calls", "too many calls"),
+    CannotTransfer: Fault(409, "cannot_transfer", "the call cannot be transferred now"),
     CallFailed: Fault(500, "quickcall initiation failed"),
     NotModified: Fault(304),
     PreconditionFailed: Fault(412),
@@ -233,7 +236,7 @@ def faults_of(violations: Sequence[Violation]) -> Faults:
 def _details(error: Exception, fault: Fault) -> Json:
     if isinstance(error, NotUnique):
         return ValidationFailed(faults_of(error.violations)).data
-    if isinstance(error, MediaUnavailable):
+    if isinstance(error, (MediaUnavailable, TooManyCalls, CannotTransfer)):
         return {"message": str(error) or fault.text}
     if isinstance(error, ApiError) and error.data is not None:
         return error.data
