@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from api.control import TooManyJobs
 from api.callports import CannotTransfer, TooManyCalls
+from api.control import TooManyJobs
 from api.ports import (
     DocumentExists,
     DocumentMissing,
