@@ -239,6 +239,15 @@ class SyncSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class VendorSettings(Section):
+    """Makes of phones: how they are known, and what NOTIFYs and headers they obey."""
+
+    file: str = key("")
+    """TOML file of the form of the table that is shipped, `sip/vendors.toml`. The keys of its rows take the place of
+    those of a row with that name, and its new rows are looked at first."""
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookSettings(Section):
     """Webhooks: URLs that the clients of the API have told what happens."""
 
@@ -321,6 +330,7 @@ class Settings:
     api: ApiSettings = field(default_factory=ApiSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
+    vendors: VendorSettings = field(default_factory=VendorSettings)
     quickcall: QuickcallSettings = field(default_factory=QuickcallSettings)
     media: MediaSettings = field(default_factory=MediaSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)

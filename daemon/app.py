@@ -41,6 +41,7 @@ from daemon.store import Store
 from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
 from daemon.targets import Targets
+from daemon.vendorfile import load_vendors
 from daemon.vitals import Vitals
 from daemon.webhook_client import WebhookClient
 from daemon.webhooks import Webhooks
@@ -52,7 +53,6 @@ from sip.io.tls import TlsFiles
 from sip.nonce import NonceSigner
 from sip.patience import IDLE_TIMEOUT, StreamLimits
 from sip.registrar import RegistrarPolicy
-from sip.vendors import VendorTable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -74,14 +74,14 @@ STOP_LIMIT: Final = 5.0  # seconds that each stage of a stop may take
 
 
 class Roost:
-    """The daemon. Make it, `start` it and `stop` it within one event loop."""
+    """The daemon. Make it, `start` it and `stop` it within one event loop. Raises ConfigError for its vendor file."""
 
     def __init__(self, settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
         self._settings = settings
         self._reread = reread or (lambda: settings)
         self._stages: list[Stage] = []
         self._directory = Directory()
-        self._vendors = VendorTable.shipped()
+        self._vendors = load_vendors(settings.vendors.file)
         self._endpoint: Endpoint | None = None
         self._presence: Presence | None = None
         self._calls: LiveCalls | None = None

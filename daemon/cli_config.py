@@ -24,11 +24,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def load_settings(config: Path | None) -> Loaded:
     """Return the settings, or print every fault and end with status 2."""
     try:
-        return load(config, os.environ)
+        loaded = load(config, os.environ)
+        if loaded.settings.vendors.file:
+            # Imported here, so that those without such a file do not pay for it.
+            from daemon.vendorfile import load_vendors
+
+            load_vendors(loaded.settings.vendors.file)
     except ConfigError as error:
         for fault in error.faults:
             click.echo(str(fault), err=True)
         raise SystemExit(CONFIG_FAULT) from None
+    return loaded
 
 
 def act_as_owner(path: Path) -> None:
