@@ -266,16 +266,30 @@ async def test_of_concurrent_creates_one_wins(store: Store, account_id: str, dat
     assert len(await ids(store, account_id)) == 1
 
 
-@pytest.mark.parametrize("column", ["mac", "sip_username", "sip_ip", "login", "hotdesk_id", "realm"])
+async def test_a_mobile_number_is_taken_once_in_the_whole_system(store: Store, account_id: str) -> None:
+    """Contract 4.3: `mobile.mdn`, of mobile devices alone."""
+    other = (await store.add_account("Other", "other.example")).account_id
+    data: JsonObject = {"device_type": "mobile", "mobile": {"mdn": "+14155550100"}}
+    await store.documents.create(Draft(Kind.DEVICE, account_id, "d1", data))
+    with pytest.raises(NotUnique) as refusal:
+        await store.documents.create(Draft(Kind.DEVICE, other, "d2", data))
+    await store.documents.create(Draft(Kind.DEVICE, other, "d3", {**data, "device_type": "landline"}))
+
+    assert [(each.key, each.rule, each.cause) for each in refusal.value.violations] == [
+        ("mobile.mdn", "unique", "+14155550100")
+    ]
+
+
+@pytest.mark.parametrize("column", ["mac", "sip_username", "sip_ip", "mdn", "login", "hotdesk_id", "realm"])
 async def test_database_itself_holds_uniqueness(store: Store, store_path: Path, account_id: str, column: str) -> None:
     """Whatever writes the file, two documents cannot share what must be unique."""
     values = {"mac": None, "sip_username": None, "sip_method": "password", "sip_ip": None, "login": None}
-    row = {**values, "hotdesk_id": None, "realm": None, column: "same", "account_id": account_id}
+    row = {**values, "hotdesk_id": None, "mdn": None, "realm": None, column: "same", "account_id": account_id}
     statement = """
         INSERT INTO documents (account_id, id, kind, revision, created, modified, data, private,
-                               mac, sip_username, sip_method, sip_ip, login, hotdesk_id, realm)
+                               mac, sip_username, sip_method, sip_ip, mdn, login, hotdesk_id, realm)
         VALUES (:account_id, :id, 'device', '1-0', 0, 0, '{}', '{}',
-                :mac, :sip_username, :sip_method, :sip_ip, :login, :hotdesk_id, :realm)
+                :mac, :sip_username, :sip_method, :sip_ip, :mdn, :login, :hotdesk_id, :realm)
     """
     other = sqlite3.connect(store_path)
     with other:

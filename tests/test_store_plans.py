@@ -85,6 +85,7 @@ def test_uniqueness_is_checked_by_whole_keys(connection: sqlite3.Connection) -> 
     for search in (
         "device_mac (account_id=? AND mac=?)",
         "device_ip (sip_ip=?)",
+        "device_mdn (mdn=?)",
         "(account_id=? AND sip_username=?)",
         "(sip_realm=? AND sip_username=?)",
         "account_realm (realm=?)",

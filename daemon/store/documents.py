@@ -50,10 +50,10 @@ CHUNK = 256  # documents decoded at a time: a few milliseconds of the event loop
 _INSERT = """
 INSERT INTO documents (
     account_id, id, kind, revision, created, modified, data, private, realm, name_key, parent_id,
-    login, hotdesk_id, md5_digest, sha1_digest, mac, sip_username, sip_realm, sip_method, sip_ip
+    login, hotdesk_id, md5_digest, sha1_digest, mac, sip_username, sip_realm, sip_method, sip_ip, mdn
 ) VALUES (
     :account_id, :id, :kind, :revision, :created, :modified, :data, :private, :realm, :name_key, :parent_id,
-    :login, :hotdesk_id, :md5_digest, :sha1_digest, :mac, :sip_username, :sip_realm, :sip_method, :sip_ip
+    :login, :hotdesk_id, :md5_digest, :sha1_digest, :mac, :sip_username, :sip_realm, :sip_method, :sip_ip, :mdn
 )
 """
 _UPDATE = """
@@ -61,7 +61,8 @@ UPDATE documents SET
     revision = :revision, modified = :modified, deleted = :deleted, data = :data, private = :private,
     realm = :realm, name_key = :name_key, parent_id = :parent_id,
     login = :login, hotdesk_id = :hotdesk_id, md5_digest = :md5_digest, sha1_digest = :sha1_digest,
-    mac = :mac, sip_username = :sip_username, sip_realm = :sip_realm, sip_method = :sip_method, sip_ip = :sip_ip
+    mac = :mac, sip_username = :sip_username, sip_realm = :sip_realm, sip_method = :sip_method, sip_ip = :sip_ip,
+    mdn = :mdn
 WHERE account_id = :account_id AND id = :id
 """
 _LINK = "INSERT INTO device_users (account_id, user_id, device_id) VALUES (?, ?, ?)"

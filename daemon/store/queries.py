@@ -83,6 +83,9 @@ UNION
 SELECT 'sip.ip' FROM documents
 WHERE sip_ip = :sip_ip AND NOT (account_id = :account_id AND id = :id)
 UNION
+SELECT 'mobile.mdn' FROM documents
+WHERE mdn = :mdn AND NOT (account_id = :account_id AND id = :id)
+UNION
 SELECT 'sip.username' FROM documents
 WHERE :sip_method = 'password' AND account_id = :account_id AND sip_username = :sip_username AND id <> :id
 UNION

@@ -22,7 +22,7 @@ NO_COLUMNS: Mapping[str, str | bytes | None] = dict.fromkeys(
     (
         *("realm", "name_key", "parent_id"),
         *("login", "hotdesk_id", "md5_digest", "sha1_digest"),
-        *("mac", "sip_username", "sip_realm", "sip_method", "sip_ip"),
+        *("mac", "sip_username", "sip_realm", "sip_method", "sip_ip", "mdn"),
     )
 )
 """The columns of a deleted document: it is in no index of uniqueness."""
@@ -102,6 +102,7 @@ def _device(data: JsonObject, _private: JsonObject) -> Columns:
         "sip_realm": _lower(text_at(data, "sip", "realm")),
         "sip_method": method,
         "sip_ip": text_at(data, "sip", "ip") if method == "ip" else None,
+        "mdn": text_at(data, "mobile", "mdn") if data.get("device_type") == "mobile" else None,
     }
 
 

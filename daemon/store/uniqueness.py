@@ -25,6 +25,7 @@ _MESSAGES = {
     "mac_address": "MAC address already in use",
     "sip.username": "SIP credentials already in use",
     "sip.ip": "SIP IP already in use",
+    "mobile.mdn": "Mobile number already in use",
     "username": "Username must be unique within account",
     "hotdesk.id": "Hotdesk ID must be unique within account",
     "realm": "Account realm already in use",
