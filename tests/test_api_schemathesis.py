@@ -29,14 +29,18 @@ MADE = 10  # devices at least, or the requests never got far
 async def run(api: Api, directory: Path, *options: str) -> str:
     """Let schemathesis loose on the API; returns what it printed where it found something."""
     device, user = await api.put_device(sip={"username": "bob", "password": "secret"}), await api.put_user()
+    hook = {"name": "w", "uri": "http://192.0.2.1/", "hook": "all"}
+    webhook = (await api.ask("PUT", "/webhooks", data=hook, status=201))["data"]
     (directory / "schemathesis.toml").write_text(
         "[parameters]\n"
         f'"path.account_id" = "{api.master.account_id}"\n'
         f'"path.device_id" = "{device["id"]}"\n'
         f'"path.user_id" = "{user["id"]}"\n'
+        f'"path.webhook_id" = "{webhook["id"]}"\n'
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", str(api.client.make_url("/v2/openapi.json"))),
+        *("--exclude-path-regex", "/events$"),  # its answer does not end
         *("--checks", CHECKS, "--header", f"X-Auth-Token: {api.token}", "--workers", "1", "--seed", "1", "--no-color"),
         *("--warnings", "off", "--continue-on-failure", "--generation-database", "none", *options),
         stdout=asyncio.subprocess.PIPE,
