@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -170,10 +171,10 @@ class Api:
         route = call.routes[call.method]
 
         async def is_welcome() -> bool:
-            call.identity = None
+            anew = replace(call, identity=None, documents={}, _superduper=None)
             try:
-                await identify_token(call)
-                await self._admit(request, call, route)
+                await identify_token(anew)
+                await self._admit(request, anew, route)
             except ApiError:
                 return False
             except PortError:

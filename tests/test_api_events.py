@@ -128,6 +128,18 @@ async def test_a_token_that_ends_ends_the_stream(api: Api, monkeypatch: pytest.M
         assert response.content.at_eof()
 
 
+async def test_an_account_that_is_gone_ends_the_stream(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that let the listener in is looked at again, not the token alone."""
+    monkeypatch.setattr(events, "KEEPALIVE", 0.01)
+    monkeypatch.setattr(events, "WELCOME", 0.0)
+    child, _ = await api.child()
+    response = await api.send("GET", f"/v2/accounts/{child.account_id}/events")
+    await response.content.readuntil(b":\n\n")
+    await api.ask("DELETE", f"/v2/accounts/{child.account_id}")
+
+    assert b"" == (await asyncio.wait_for(response.content.read(), 5)).strip(b":\n")
+
+
 async def test_a_stop_ends_the_stream(api: Api) -> None:
     """At once, and cleanly."""
     async with listening(api) as response:

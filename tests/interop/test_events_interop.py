@@ -135,6 +135,17 @@ def test_status_tells_of_a_phone(roost: Roost, sipp_phone: Callable[..., SippPho
     assert roost.on_account("GET", f"/devices/{device.id}/status").data["registered"] is False
 
 
+def test_a_stop_does_not_wait_for_listeners(own_roost: Roost) -> None:
+    """Their streams end with it."""
+    listener = Listener(own_roost)
+    begun = time.monotonic()
+
+    assert own_roost.stop() == 0
+    assert time.monotonic() - begun < 4
+    assert b"data" not in listener._response.read()
+    listener.close()
+
+
 def test_webhook_is_signed(telling: Roost, sipp_phone: Callable[..., SippPhone]) -> None:
     """The receiver can tell that it comes from us, with the secret that the creation told."""
     with contextlib.closing(Receiver()) as receiver:
