@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -220,3 +221,32 @@ def test_wrong_configuration_stops_every_command(roost: Roost, command: tuple[st
 def test_version_is_the_distributions(roost: Roost) -> None:
     """--version tells the version of the installed distribution."""
     assert f"roost, version {version('roost')}\n" == roost("--version").stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("d1", "--all"), ("--all", "--rate", "0"), ("d1", "--mode", "explode")])
+def test_sync_needs_to_know_whom_and_how(roost: Roost, master: dict[str, str], arguments: tuple[str, ...]) -> None:
+    """A wrong command line ends with status 2, before anything is sent."""
+    done = roost("sync", *arguments)
+
+    assert 2 == done.returncode
+    assert "Usage:" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param(("--all",), "the daemon does not answer", id="no-daemon"),
+        pytest.param(("--all", "--account", "none"), "there is no such account: none", id="no-account"),
+    ],
+)
+def test_sync_says_what_is_missing(
+    roost: Roost, master: dict[str, str], tmp_path: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    """And leaves no token behind."""
+    done = roost("sync", *arguments, ROOST_API_LISTEN="127.0.0.1:1")
+
+    assert 1 == done.returncode
+    assert reason in done.stderr
+    connection = sqlite3.connect(tmp_path / "var" / "roost.db")
+    assert connection.execute("SELECT count(*) FROM tokens").fetchone() == (1,)  # that of `init`
+    connection.close()

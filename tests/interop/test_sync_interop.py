@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from roost_process import eventually
+from sipp_phone import SippFailed
 
 from daemon.demo_phones import Baresip, PhoneAccount
 
@@ -84,6 +86,27 @@ def test_the_api_does_not_wait_for_a_phone_that_never_answers(
     assert took < 1.0
 
 
+async def test_who_waits_is_told_of_the_restart(roost: Roost, sipp_phone: Callable[..., SippPhone]) -> None:
+    """A phone that accepts, un-registers, and registers with another Call-ID has restarted."""
+    device = roost.create_device()
+    before = sipp_phone(roost, device)
+    assert before.register().status == 200
+    waiting = asyncio.create_task(
+        asyncio.to_thread(roost.on_account, "POST", f"/devices/{device.id}/sync", {"mode": "reboot", "wait": 8})
+    )
+    before.answer(await asyncio.to_thread(before.receive, "NOTIFY"), "Answer: 200")
+    assert (await asyncio.to_thread(before.unregister)).status == 200
+    after = await asyncio.to_thread(sipp_phone, roost, device)
+    assert (await asyncio.to_thread(after.register)).status == 200
+
+    answer = await waiting
+    (delivery,) = answer.body["deliveries"]
+    assert answer.body["data"] == "sync request sent"
+    assert (delivery["contact"], delivery["state"], delivery["final"]) == (before.contact, "rebooted", True)
+    assert (delivery["sip_status"], delivery["event"]) == (200, "check-sync;reboot=true")
+    assert roost.on_account("GET", f"/devices/{device.id}/sync").data == [delivery]
+
+
 def test_sync_of_a_device_that_is_not_registered_is_no_error(roost: Roost) -> None:
     """Nothing is sent, and the client is told success, as Kazoo does."""
     answer = roost.sync(roost.create_device())
@@ -109,4 +132,31 @@ async def test_baresip_is_reached_and_its_481_is_no_error(
         assert roost.sync(device).status == 200
 
         await eventually(lambda: answers_seen(roost, device) == [481], "baresip's 481 in the log")
+        (delivery,) = roost.on_account("GET", f"/devices/{device.id}/sync").data
+        assert (delivery["vendor"], delivery["state"]) == ("baresip", "unsupported")
         assert "Event: check-sync" in phone.transcript()
+
+
+def test_a_killed_daemon_goes_on_with_a_sync_of_all(own_roost: Roost, sipp_phone: Callable[..., SippPhone]) -> None:
+    """Nobody is told twice, and nobody is left out, however the process ended."""
+    devices = [own_roost.create_device() for _ in range(3)]
+    phones = [sipp_phone(own_roost, device) for device in devices]
+    for phone in phones:
+        assert phone.register().status == 200
+    job = own_roost.on_account("POST", "/devices/sync", {"rate": 1}).data
+    path = f"/devices/sync/{job['id']}"
+    deadline = time.monotonic() + 10
+    while own_roost.on_account("GET", path).data["sent"] == 0:
+        assert time.monotonic() < deadline
+    own_roost.kill()
+    own_roost.start()
+    for phone in phones:
+        phone.answer(phone.receive("NOTIFY", timeout=10), "Answer: 200")
+
+    while own_roost.on_account("GET", path).data["state"] == "running":
+        assert time.monotonic() < deadline + 20
+        time.sleep(0.1)
+    for phone in phones:
+        with pytest.raises(SippFailed, match="no NOTIFY"):
+            phone.receive("NOTIFY", timeout=0.2)
+    assert own_roost.on_account("GET", path).data["sent"] == 3
