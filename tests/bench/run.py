@@ -1,4 +1,4 @@
-"""Measure one figure, or all: `python tests/bench/run.py FIGURE [--full]`; docs/performance.md says what each is."""
+"""Measure one figure, or all: `python tests/bench/run.py FIGURE [--full]`."""
 
 from __future__ import annotations
 
