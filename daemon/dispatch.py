@@ -76,7 +76,8 @@ class Dispatcher:
         elif request.method == "INVITE":
             response = Response.to_request(request, 403)
             response.add("Reason", NO_ROUTING)
-            transaction.respond(response)
+            # Not repeated until an ACK comes: who has forged the source would have it sent eleven times to a victim.
+            transaction.respond_and_forget(response)
         elif request.method == "NOTIFY":
             # Phones report things unasked (SPA's x-spa-cti); RFC 6665 4.1.3 wants 481 where there is no subscription.
             transaction.respond_and_forget(Response.to_request(request, 481, "Subscription does not exist"))
