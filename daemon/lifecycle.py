@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STATUS_EVERY = 15.0  # seconds between two looks at the service, where no watchdog asks for more
+WATCHDOG_SHARE = 4  # looks in the time that the watchdog waits, so that two may be late
 
 
 class Service(Protocol):
@@ -33,6 +36,10 @@ class Service(Protocol):
 
     async def reload(self) -> None:
         """Read the configuration anew and take from it what can change meanwhile."""
+        ...
+
+    async def check(self) -> Mapping[str, str]:
+        """Return what does not work, with a reason each; empty where all does."""
         ...
 
     def status(self) -> str:
@@ -55,12 +62,14 @@ class Notifier:
     """Tells systemd how the service fares; tells nobody where the service was not started by it."""
 
     address: str = ""
+    watchdog: float = 0.0
+    """Seconds after which the manager takes a silent service for dead; 0 where it does not watch."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Notifier:
         """Read the socket's address from $NOTIFY_SOCKET; a leading `@` is Linux's abstract namespace."""
         address = environ.get("NOTIFY_SOCKET", "")
-        return cls(f"\0{address[1:]}" if address.startswith("@") else address)
+        return cls(f"\0{address[1:]}" if address.startswith("@") else address, _watchdog_of(environ))
 
     def send(self, **variables: str | int) -> None:
         """Send assignments such as `READY=1`. A manager that does not listen is no fault of ours."""
@@ -84,11 +93,9 @@ async def serve(service: Service, notifier: Notifier, *, stop: asyncio.Event | N
             if await _unless(stop, service.start()):
                 notifier.send(READY=1, STATUS=service.status())
                 log.info("daemon.started", status=service.status())
-                while await _unless(stop, again.wait()):
-                    again.clear()
-                    await _reload(service, notifier)
+                await _run(service, notifier, stop, again)
         finally:
-            notifier.send(STOPPING=1, STATUS="stopping")
+            notifier.send(STOPPING=1, STATUS=f"stopping: {service.status()}")
             log.info("daemon.stopping")
             if await _unless(hurry, service.stop()):
                 log.info("daemon.stopped")
@@ -105,6 +112,58 @@ async def run_stages(stages: Iterable[Stage]) -> None:
             log.warning("stop.timed_out", stage=stage.name, limit=stage.limit)
         except Exception:  # the task supervisor of the stop: the other stages must have their turn
             log.exception("stop.failed", stage=stage.name)
+
+
+async def _run(service: Service, notifier: Notifier, stop: asyncio.Event, again: asyncio.Event) -> None:
+    watching = asyncio.create_task(watch(service, notifier), name="watchdog")
+    watching.add_done_callback(_tell_crash)
+    try:
+        while await _unless(stop, again.wait()):
+            again.clear()
+            await _reload(service, notifier)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def watch(service: Service, notifier: Notifier) -> None:
+    """Look at the service now and then and tell the manager, whose watchdog is fed where the look finds no fault."""
+    pause = min(STATUS_EVERY, notifier.watchdog / WATCHDOG_SHARE) if notifier.watchdog else STATUS_EVERY
+    failing: Mapping[str, str] = {}
+    while True:
+        faults = await service.check()
+        _tell_faults(failing, faults)
+        failing = faults
+        if faults:
+            reasons = "; ".join(f"{part}: {reason}" for part, reason in faults.items())
+            notifier.send(STATUS=f"failing: {reasons}")
+        elif notifier.watchdog:
+            notifier.send(WATCHDOG=1, STATUS=service.status())
+        else:
+            notifier.send(STATUS=service.status())
+        await asyncio.sleep(pause)
+
+
+def _tell_crash(watching: asyncio.Task[None]) -> None:
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        log.error("daemon.watch_crashed", exc_info=error)
+
+
+def _tell_faults(before: Mapping[str, str], faults: Mapping[str, str]) -> None:
+    for part, reason in faults.items():
+        tell = log.debug if part in before else log.warning
+        tell("daemon.failing", part=part, reason=reason)
+    for part in before:
+        if part not in faults:
+            log.info("daemon.recovered", part=part)
+
+
+def _watchdog_of(environ: Mapping[str, str]) -> float:
+    """Return $WATCHDOG_USEC in seconds, where it is meant for this process (sd_watchdog_enabled(3))."""
+    text, process = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    if not text.isdecimal() or (process and process != str(os.getpid())):
+        return 0.0
+    return int(text) / 1_000_000
 
 
 async def _reload(service: Service, notifier: Notifier) -> None:

@@ -6,14 +6,16 @@ import asyncio
 import os
 import signal
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 
-from daemon.lifecycle import Notifier, Stage, run_stages, serve
+from daemon.lifecycle import Notifier, Stage, run_stages, serve, watch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -27,6 +29,7 @@ class Recorder:
         self.started = asyncio.Event()
         self.stopping = asyncio.Event()
         self.reloaded = asyncio.Event()
+        self.faults: dict[str, str] = {}
         self._start_blocks, self._stop_blocks = start_blocks, stop_blocks
         self._start_fails, self._fails = start_fails, fails
 
@@ -51,8 +54,20 @@ class Recorder:
         if self._fails:
             raise ValueError("broken")
 
+    async def check(self) -> dict[str, str]:
+        return self.faults
+
     def status(self) -> str:
         return "0 phones"
+
+
+@contextmanager
+def listening(name: str) -> Iterator[socket.socket]:
+    """Listen as systemd's manager does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0"))
+        manager.settimeout(5)
+        yield manager
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -119,21 +134,53 @@ async def test_failed_start_is_stopped_and_raised() -> None:
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
 async def test_systemd_is_told(tmp_path: Path, *, abstract: bool) -> None:
-    """READY comes after the start, STOPPING before the stop, each with a status line."""
+    """READY comes after the start, the watchdog is fed while it runs, STOPPING comes before the stop."""
     name = f"@roost-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(name.replace("@", "\0"))
-        manager.settimeout(5)
-        service = Recorder()
+    with listening(name) as manager:
+        notifier = Notifier.from_environ({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "60000000"})
         later = asyncio.Event()
-        task = asyncio.create_task(serve(service, Notifier.from_environ({"NOTIFY_SOCKET": name}), stop=later))
+        task = asyncio.create_task(serve(Recorder(), notifier, stop=later))
         ready = await asyncio.to_thread(manager.recv, 4096)
+        fed = await asyncio.to_thread(manager.recv, 4096)
         later.set()
         stopping = await asyncio.to_thread(manager.recv, 4096)
         await task
 
     assert b"READY=1\nSTATUS=0 phones" == ready
-    assert b"STOPPING=1\nSTATUS=stopping" == stopping
+    assert b"WATCHDOG=1\nSTATUS=0 phones" == fed
+    assert b"STOPPING=1\nSTATUS=stopping: 0 phones" == stopping
+
+
+async def test_the_watchdog_starves_while_the_service_fails(tmp_path: Path) -> None:
+    """A fault is told in the status line, and the manager's patience runs out meanwhile; a recovery feeds it again."""
+    service = Recorder()
+    service.faults = {"store": "disk full"}
+    with listening(str(tmp_path / "notify")) as manager:
+        watching = asyncio.create_task(watch(service, Notifier(str(tmp_path / "notify"), watchdog=0.04)))
+        told = await asyncio.to_thread(manager.recv, 4096)
+        service.faults = {}
+        recovered = told
+        while recovered == told:
+            recovered = await asyncio.to_thread(manager.recv, 4096)
+        watching.cancel()
+
+    assert b"STATUS=failing: store: disk full" == told
+    assert b"WATCHDOG=1\nSTATUS=0 phones" == recovered
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, 0.0),
+        ({"WATCHDOG_USEC": "60000000"}, 60.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}, 60.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+    ],
+)
+def test_the_watchdog_is_read_as_systemd_means_it(environ: dict[str, str], seconds: float) -> None:
+    """A watchdog of another process is not ours to feed (sd_watchdog_enabled(3))."""
+    assert Notifier.from_environ(environ).watchdog == seconds
 
 
 def test_nobody_to_notify_is_no_fault(tmp_path: Path) -> None:
