@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 DEFAULT_FILE = Path("/etc/roost/roost.toml")
 FILE_VARIABLE = "ROOST_CONFIG"
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts what `LoadCredential` names."""
+MAX_SECRET = 4096
+"""Bytes; a password is a line."""
 MAX_FILE = 1_000_000
 """Bytes; a configuration is a page or two, and a wrong path may be anything."""
 
@@ -42,7 +46,7 @@ class Loaded:
     file: Path | None
     """The file that was read; None where there was none."""
     overrides: tuple[str, ...]
-    """The environment variables that were used."""
+    """The environment variables that were used, and the paths of the credentials."""
 
 
 class Key(NamedTuple):
@@ -95,18 +99,24 @@ def changed_keys(old: Settings, new: Settings) -> list[str]:
 def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """Read the settings from `path`, else `$ROOST_CONFIG`, else /etc/roost/roost.toml if it is there.
 
-    Any key is overridden by the variable `ROOST_<SECTION>_<KEY>`. Raises ConfigError with all the faults.
+    A secret or a PEM file may come as a credential of systemd, a file in `$CREDENTIALS_DIRECTORY` with the key's path
+    for its name. Any key is overridden by the variable `ROOST_<SECTION>_<KEY>`. Raises ConfigError with all the faults.
     """
     faults: list[Fault] = []
     file = _find_file(path, environ)
     from_file = _read_file(file, faults) if file is not None else {}
+    from_credentials = _read_credentials(environ, faults)
     from_environment = _read_environment(environ, faults)
-    settings = _build({**from_file, **from_environment}, faults)
+    settings = _build({**from_file, **from_credentials, **from_environment}, faults)
     if faults:
         raise ConfigError(faults)
     if not settings.store.path:
         settings = replace(settings, store=replace(settings.store, path=str(_default_database(environ))))
-    return Loaded(settings, file, tuple(key.variable for key in from_environment))
+    overrides = (
+        *(str(given.label) for given in from_credentials.values()),
+        *(key.variable for key in from_environment),
+    )
+    return Loaded(settings, file, overrides)
 
 
 def _find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -170,6 +180,33 @@ def _read_environment(environ: Mapping[str, str], faults: list[Fault]) -> dict[K
         elif variable.startswith(prefixes):
             faults.append(Fault(variable, f"overrides no key{_suggest(variable, keys)}"))
     return given
+
+
+def _read_credentials(environ: Mapping[str, str], faults: list[Fault]) -> dict[Key, Given]:
+    folder = environ.get(CREDENTIALS_VARIABLE, "")
+    given: dict[Key, Given] = {}
+    if not folder:
+        return given
+    for key in known_keys():
+        file = Path(folder) / key.path
+        if not (key.rule.secret or key.rule.pem) or not file.exists():
+            continue
+        try:
+            given[key] = Given(str(file), str(file) if key.rule.pem else _read_secret(file))
+        except (OSError, ValueError) as error:
+            faults.append(Fault(str(file), str(error)))
+    return given
+
+
+def _read_secret(file: Path) -> str:
+    with file.open("rb") as stream:
+        content = stream.read(MAX_SECRET + 1)
+    if len(content) > MAX_SECRET:
+        raise ValueError(f"is larger than {MAX_SECRET} bytes")
+    try:
+        return content.decode("utf-8").rstrip("\r\n")  # editors end a file with a line break
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 at byte {error.start}") from None
 
 
 def _build(given: Mapping[Key, Given], faults: list[Fault]) -> Settings:

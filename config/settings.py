@@ -43,6 +43,8 @@ class Rule:
     """A text that matches the pattern."""
     secret: bool = False
     """Never shown: not in a repr, a log line or a message about a fault."""
+    pem: bool = False
+    """The path of a file with certificates or a key."""
 
 
 def key(default: T, rule: Rule | None = None) -> T:
@@ -128,6 +130,10 @@ class SipSettings(Section):
     max_connections_per_source: int = key(2_000, Rule(least=1, most=1_000_000))
     """Connections that one address (for IPv6: one /64) may have open; it does not hold for this host."""
 
+    nameservers: tuple[HostPort, ...] = key(())
+    """DNS servers, each `ADDRESS:PORT`, that are asked where the names in SIP URIs lead. Empty means those of this
+    host, with its own hosts file."""
+
     drop_strangers: bool = key(default=True)
     """Do not answer known scanners, nor requests for domains that are not served here."""
 
@@ -155,15 +161,15 @@ class TlsSettings(Section):
     ciphers: str = key("", Rule(pattern=r"[A-Za-z0-9:+!@=_,-]+", example="ECDHE+AESGCM"))
     """OpenSSL's list of ciphers for TLS 1.2. Empty means the usual ones, which are all with forward secrecy."""
 
-    ca_file: str = key("")
+    ca_file: str = key("", Rule(pem=True))
     """PEM file of the CA that the PBX's certificate must come from, where `quickcall.route` goes over TLS; it may be
     the certificate itself. Empty means the CAs that this host trusts."""
 
-    certificate: str = key("")
+    certificate: str = key("", Rule(pem=True))
     """PEM file with the certificate of `tls` and `wss` listeners, and those between it and its CA's."""
 
     # Last, for its name hides the function that makes keys.
-    key: str = key("")
+    key: str = key("", Rule(pem=True))
     """PEM file with the certificate's key, without a passphrase. Empty means that the key is in the same file."""
 
     def conflicts(self) -> Iterator[Fault]:
@@ -223,6 +229,12 @@ class QuickcallSettings(Section):
 
     password: str = key("", Rule(secret=True))
     """Password for the route, if it asks for one."""
+
+    max_calls: int = key(1000, Rule(least=1, most=10_000))
+    """Calls that may be up at once; more are refused with 503."""
+
+    cdr_retention: int = key(30, Rule(unit="days", least=0, most=3650))
+    """How long the records of calls that have ended are kept; 0 keeps none."""
 
     def conflicts(self) -> Iterator[Fault]:
         """Yield the faults of keys that each are right alone."""
