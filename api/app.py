@@ -18,6 +18,8 @@ from aiohttp import web
 
 from api import (
     accounts,
+    cdrs,
+    channels,
     devices,
     envelope,
     events,
@@ -75,10 +77,12 @@ RESOURCES: Final[tuple[Route, ...]] = (
     *registrations.ROUTES,
     *events.ROUTES,
     *webhooks.ROUTES,
+    *channels.ROUTES,
+    *cdrs.ROUTES,
 )
 ROUTES: Final = (*RESOURCES, openapi.describing(RESOURCES))
 FIRST_NOUNS: Final = frozenset({route.path.split("/")[1] for route in ROUTES} | {"account"})
-INNER_NOUNS: Final = frozenset({"devices", "users", "hotdesks", "quickcall"})
+INNER_NOUNS: Final = frozenset({"devices", "users", "hotdesks", "quickcall", "channels", "cdrs"})
 """Nouns that need an account in front of them; without one they are the superduper admin's (contract 3.4)."""
 OPEN_NEIGHBOURS: Final = frozenset({"whitelabel"})
 """What user interfaces ask for before they log in; we do not have it, and 401 would confuse them."""

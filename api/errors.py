@@ -250,6 +250,6 @@ def _headers(error: Exception) -> Mapping[str, str]:
         return {"Retry-After": "60"}
     if isinstance(error, NotModified):
         return {"ETag": error.etag}
-    if isinstance(error, StoreUnavailable | TooManyListeners):
+    if isinstance(error, StoreUnavailable | TooManyListeners | TooManyCalls):
         return {"Retry-After": "5"}
     return {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from api.callports import Cdrs, Channels
     from api.control import Control, SyncJobs
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -451,3 +452,5 @@ class Ports:
     statuses: Statuses
     events: Events
     webhooks: Webhooks
+    channels: Channels
+    cdrs: Cdrs

@@ -18,6 +18,7 @@ from api.ports import Ports
 from config.loader import ConfigError, changed_keys
 from daemon.bootstrap import announce, bootstrap
 from daemon.calls import LiveCalls
+from daemon.channels import LiveChannels
 from daemon.deliveries import Deliveries
 from daemon.device_events import DeviceEvents
 from daemon.directory import Directory
@@ -113,7 +114,8 @@ class Roost:
         presence.subscribe(_trusting(endpoint))
         documents = Provisioning(store.documents, listeners=[self._directory, qualifier, webhooks], flusher=control)
         self._undo("flushes", documents.close)
-        calls = self._calls = LiveCalls(endpoint, events)
+        store.cdrs.days = settings.quickcall.cdr_retention
+        calls = self._calls = LiveCalls(endpoint, events, most=settings.quickcall.max_calls, keep=store.cdrs.keep)
         self._undo("calls", calls.close)
         targets = Targets(endpoint, presence, self._directory, self._vendors, documents, settings.quickcall)
         registration = Registration(
@@ -147,6 +149,8 @@ class Roost:
                 statuses=DeviceStatuses(presence, self._vendors, calls.in_call),
                 events=events,
                 webhooks=webhooks,
+                channels=LiveChannels(calls),
+                cdrs=store.cdrs,
             ),
             _api_policy(settings.api),
         )
@@ -266,6 +270,7 @@ def _endpoint_policy(settings: Settings) -> EndpointPolicy:
         rate_burst=sip.rate_burst,
         max_connections=sip.max_connections,
         max_connections_per_source=sip.max_connections_per_source,
+        nameservers=tuple(Address(server.host, server.port) for server in sip.nameservers),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from api.callports import TooManyCalls
 from api.ports import GREGORIAN_EPOCH, MediaUnavailable, NoEndpoint, QuickcallFailed
 from daemon.call import Order, describe
 from daemon.callrecord import CallRecord
@@ -59,7 +60,7 @@ class Quickcalls:
         if not options.bypass:
             raise MediaUnavailable(NO_MEDIA_WORKER)
         if self._calls.full:
-            raise MediaUnavailable(TOO_MANY)
+            raise TooManyCalls(TOO_MANY)
         known = [await self._targets.endpoint(device) for device in devices]
         endpoints = [endpoint for endpoint in known if endpoint is not None and endpoint.is_usable()]
         if not endpoints:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from api.app import make_app
+from api.callports import CannotTransfer, Leg
 from api.control import DeliveryReport, SyncJob
 from api.policy import Policy
 from api.ports import (
@@ -223,6 +224,56 @@ class LoggedQuickcalls:
 
 
 @dataclass
+class TableChannels:
+    """Legs that a test writes down: implements `api.callports.Channels`."""
+
+    legs: list[Leg] = field(default_factory=list)
+    hung_up: list[str] = field(default_factory=list)
+    transferred: list[tuple[str, str]] = field(default_factory=list)
+    settled: bool = True
+
+    def add(self, account_id: str, **values: Any) -> Leg:
+        """Write down a leg of a device that has answered, unless `values` say otherwise."""
+        defaults: dict[str, Any] = {
+            "call_id": "0a1b-quickcall",
+            "interaction_id": "63867219200-0a1b2c3d",
+            "side": "device",
+            "device_id": "d" * 32,
+            "owner_id": "",
+            "username": "bob",
+            "presence_id": "bob@master.example",
+            "destination": "bob",
+            "request": "sip:bob@192.0.2.7:5062",
+            "caller_id_name": "Device QuickCall",
+            "caller_id_number": "2600",
+            "callee_id_name": "",
+            "callee_id_number": "bob",
+            "other_leg": "",
+            "media": "bypass",
+            "auto_answer": True,
+            "began": 1_700_000_000.25,
+            "rang": 1_700_000_001.0,
+            "answered": 1_700_000_003.5,
+        }
+        self.legs.append(Leg(account_id=account_id, **{**defaults, **values}))
+        return self.legs[-1]
+
+    def list(self, account_id: str) -> Sequence[Leg]:
+        return [leg for leg in self.legs if leg.account_id == account_id]
+
+    def find(self, account_id: str, call_id: str) -> Leg | None:
+        return next((leg for leg in self.list(account_id) if leg.call_id == call_id), None)
+
+    def hang_up(self, account_id: str, call_id: str) -> None:
+        self.hung_up.append(call_id)
+
+    def transfer(self, account_id: str, call_id: str, number: str) -> None:
+        if not self.settled:
+            raise CannotTransfer("not now")
+        self.transferred.append((call_id, number))
+
+
+@dataclass
 class Api:
     """A client with a token of the master account."""
 
@@ -236,12 +287,14 @@ class Api:
     events: EventBus
     jobs: LoggedJobs
     webhooks: TriedWebhooks
+    channels: TableChannels
 
     @classmethod
     async def start(cls, aiohttp_client: Any, store: Store, policy: Policy | None = None) -> Api:
         master = await store.create_master("Master", "master.example")
         presence, control, quickcalls = TablePresence(), LoggedControl(store), LoggedQuickcalls()
         jobs, statuses, events, webhooks = LoggedJobs(), TableStatuses(presence), EventBus(), TriedWebhooks()
+        channels = TableChannels()
         ports = Ports(
             store.documents,
             store.tokens,
@@ -252,10 +305,12 @@ class Api:
             statuses=statuses,
             events=events,
             webhooks=webhooks,
+            channels=channels,
+            cdrs=store.cdrs,
         )
         client = await aiohttp_client(make_app(ports, policy or Policy(version="1.2.3")))
         token = await store.tokens.issue(TokenIdentity(master.account_id, None, "cb_api_auth"))
-        return cls(client, store, master, token, presence, control, quickcalls, events, jobs, webhooks)
+        return cls(client, store, master, token, presence, control, quickcalls, events, jobs, webhooks, channels)
 
     @property
     def account(self) -> str:

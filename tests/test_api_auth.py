@@ -229,8 +229,8 @@ async def test_tokens_outlive_neither_their_time_nor_their_account(api: Api, clo
 
 def url(route: Route, account_id: str, user_id: str, device_id: str) -> str:
     names = {"account_id": account_id, "user_id": user_id, "device_id": device_id}
-    values = {**names, "number": "2600", "username": "bob", "token": "x", "job_id": "0" * 32, "webhook_id": "0" * 32}
-    return "/v2" + route.path.format(**values)
+    ids = dict.fromkeys(("job_id", "webhook_id", "call_id", "cdr_id"), "0" * 32)
+    return "/v2" + route.path.format(**names, **ids, number="2600", username="bob", token="x")
 
 
 async def test_no_account_touches_another(api: Api) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from call_peers import FakeBindings, FakeDocuments, FakeSip, FakeTransaction, Sent, flow, sdp
 
+from api.callports import TooManyCalls
 from api.ports import (
     Document,
     Kind,
@@ -656,5 +657,5 @@ async def test_stopping_ends_every_call_within_its_limit(world: World) -> None:
     await asyncio.wait_for(closing, 1)
 
     assert world.nothing_left()
-    with pytest.raises(MediaUnavailable):
+    with pytest.raises(TooManyCalls):
         await world.call(world.device("1006", 5006))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from functools import partial
@@ -14,7 +15,6 @@ from api.callports import Cdr, Leg
 from api.ports import StoreUnavailable
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     import aiosqlite
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-DAY: Final = 86_400.0
+DAY: Final = 86_400.0  # seconds
+DAYS: Final = 30
 SWEEP_INTERVAL: Final = 3600.0  # seconds between two looks for what is too old
 MAX_WAITING: Final = 10_000  # calls whose legs wait to be written; those of more are not kept
 _KNOWN: Final = frozenset(each.name for each in fields(Leg))
@@ -43,26 +44,35 @@ _FOREVER = 1e18
 class StoredCdrs:
     """Implements `api.callports.Cdrs`."""
 
-    def __init__(self, database: Database, wall: Callable[[], float], *, days: int) -> None:
+    def __init__(self, database: Database, wall: Callable[[], float]) -> None:
+        self.days = DAYS
+        """How long they are kept; 0 keeps none."""
         self._database = database
         self._wall = wall
-        self._days = days
         self._waiting = 0
         self._swept = 0.0
+        self._last: asyncio.Future[None] | None = None
 
     def keep(self, legs: Sequence[Leg]) -> None:
         """Queue the legs of a call that is over. Never waits; what cannot be written is logged."""
-        if not self._days or not legs:
+        if not self.days or not legs:
             return
         if self._waiting >= MAX_WAITING:
             log.warning("cdr.not_stored", reason="too many wait to be written")
             return
-        self._waiting += 1
         rows = [_row_of(leg, self._wall()) for leg in legs]
-        self._database.submit(partial(self._write, rows)).add_done_callback(self._settle)
+        self._last = self._database.submit(partial(self._write, rows))
+        self._waiting += 1
+        self._last.add_done_callback(self._settle)
+
+    async def written(self) -> None:
+        """Wait until what was kept before is in the database, or failed to get there."""
+        if self._last is not None:
+            await asyncio.wait([self._last])
 
     async def page(self, query: CdrQuery) -> Sequence[Cdr]:
         """Return a page of an account's legs, the latest first. Raises StoreUnavailable."""
+        await self.written()
         owner = "" if query.owner_id is None else "AND owner_id = :owner_id"
         parameters = {
             "account_id": query.account_id,
@@ -76,6 +86,7 @@ class StoredCdrs:
 
     async def find(self, account_id: str, cdr_id: str) -> Cdr | None:
         """Return one of them. Raises StoreUnavailable."""
+        await self.written()
         rows = await self._database.read(_FIND, (account_id, cdr_id))
         return _cdr_of(rows[0]) if rows else None
 
@@ -83,7 +94,7 @@ class StoredCdrs:
         await connection.executemany(_ADD, rows)
         now = self._wall()
         if now - self._swept >= SWEEP_INTERVAL:
-            await connection.execute(_FORGET_OLD, (now - self._days * DAY,))
+            await connection.execute(_FORGET_OLD, (now - self.days * DAY,))
             self._swept = now
 
     def _settle(self, future: asyncio.Future[None]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from api.ports import DocumentMissing, Draft, Kind, PortError
 from daemon.store import queries
 from daemon.store.bindings import StoredBindings
+from daemon.store.cdrs import StoredCdrs
 from daemon.store.database import Database
 from daemon.store.deliveries import StoredDeliveries
 from daemon.store.documents import StoredDocuments
@@ -59,6 +60,7 @@ class Store:
         self.sync_jobs = StoredJobs(database)
         self.values = StoredValues(database)
         self.outbox = Outbox(database)
+        self.cdrs = StoredCdrs(database, clock)
         self.documents.subscribe(self.tokens.forget)
 
     @classmethod
