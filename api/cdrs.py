@@ -7,18 +7,16 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 from api.call import Answer, text_of
-from api.callports import CdrQuery
 from api.errors import BadIdentifier, FaultyRequest
 from api.listing import PAGING, paging_keys, parse_paging
-from api.ports import GREGORIAN_EPOCH
+from api.ports import GREGORIAN_EPOCH, CdrQuery
 from api.routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from api.call import Call
-    from api.callports import Cdr, Leg
-    from api.ports import Json, JsonObject
+    from api.ports import Cdr, Json, JsonObject, Leg
 
 MOST: Final = 5_000  # rows of one answer, paged or not
 MAX_DIGITS: Final = 18  # of a number in the query string; more would be no time and no key of ours

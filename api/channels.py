@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api.call import Call
-    from api.callports import Leg
-    from api.ports import Json, JsonObject
+    from api.ports import Json, JsonObject, Leg
 
 ACTION: Final = Schema("channels_action")
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from api.callports import CannotTransfer, TooManyCalls
-from api.control import TooManyJobs
 from api.ports import (
+    CannotTransfer,
     DocumentExists,
     DocumentMissing,
     Json,
@@ -17,6 +16,8 @@ from api.ports import (
     NotUnique,
     RevisionMoved,
     StoreUnavailable,
+    TooManyCalls,
+    TooManyJobs,
     TooManyListeners,
 )
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from api.call import Call
-    from api.control import DeliveryReport
-    from api.ports import Json, JsonObject
+    from api.ports import DeliveryReport, Json, JsonObject
 
 SYNC: Final = Schema("sync")
 SENT: Final = "sync request sent"

@@ -15,8 +15,7 @@ from sip.vendor import Mode
 
 if TYPE_CHECKING:
     from api.call import Call
-    from api.control import SyncJob
-    from api.ports import JsonObject
+    from api.ports import JsonObject, SyncJob
 
 SYNC_MANY: Final = Schema("sync_many")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from api.body import mend
-from api.callports import Leg
+from api.ports import Leg
 from daemon.invitation import Target
 from sip.errors import ParseError, TransportFailed
 from sip.headers import NameAddr

@@ -16,7 +16,7 @@ from sip.outcome import Ending, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from api.callports import Leg
+    from api.ports import Leg
     from daemon.call import Order
     from daemon.callrecord import CallRecord
     from daemon.events import EventSink

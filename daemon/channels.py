@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.callports import CannotTransfer
+from api.ports import CannotTransfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from api.callports import Leg
+    from api.ports import Leg
     from daemon.call import Call
     from daemon.calls import LiveCalls
 
 
 class LiveChannels:
-    """Implements `api.callports.Channels`."""
+    """Implements `api.ports.Channels`."""
 
     def __init__(self, calls: LiveCalls) -> None:
         self._calls = calls

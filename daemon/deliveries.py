@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from api.control import DeliveryReport
-from api.ports import GREGORIAN_EPOCH
+from api.ports import GREGORIAN_EPOCH, DeliveryReport
 from daemon.presence import Happening, now
 from daemon.store import DeliveryRecord
 from sip.delivery import TOLD, Delivery, DeliveryState, Input, Phase, Watch

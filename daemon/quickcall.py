@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from api.callports import TooManyCalls
-from api.ports import GREGORIAN_EPOCH, MediaUnavailable, NoEndpoint, QuickcallFailed
+from api.ports import GREGORIAN_EPOCH, MediaUnavailable, NoEndpoint, QuickcallFailed, TooManyCalls
 from daemon.call import Order, describe
 from daemon.callrecord import CallRecord
 from daemon.targets import CALLER_NAME, Wish, codecs, identity, outgoing_headers, wants_srtp

@@ -27,8 +27,7 @@ from sip.vendor import Mode, NotifyForm, Quirk
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from api.control import DeliveryReport
-    from api.ports import Document
+    from api.ports import DeliveryReport, Document
     from daemon.deliveries import Deliveries
     from daemon.directory import Directory
     from daemon.presence import Presence
@@ -57,7 +56,7 @@ class Letter:
 
 
 class DeviceControl:
-    """Implements `api.control.Control` and `daemon.provisioning.Flusher`."""
+    """Implements `api.ports.Control` and `daemon.provisioning.Flusher`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Syncs of many devices, one after the other at a pace (`api.control.SyncJobs`).
+"""Syncs of many devices, one after the other at a pace (`api.ports.SyncJobs`).
 
 Rule: a device's turn is in the database before its NOTIFY leaves. So a restart goes on where the last process was, and
 sends to nobody twice.
@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
-from api.control import SyncJob, TooManyJobs
-from api.ports import GREGORIAN_EPOCH, StoreUnavailable
+from api.ports import GREGORIAN_EPOCH, StoreUnavailable, SyncJob, TooManyJobs
 from daemon.presence import now
 from daemon.store import JobRecord
 from sip.delivery import TOLD, DeliveryState, Phase
@@ -93,7 +92,7 @@ class _Running:
 
 
 class SyncJobs:
-    """Implements `api.control.SyncJobs`. Use it from one event loop."""
+    """Implements `api.ports.SyncJobs`. Use it from one event loop."""
 
     def __init__(
         self,

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from api.app import make_app
-from api.callports import CannotTransfer, Leg
-from api.control import DeliveryReport, SyncJob
 from api.policy import Policy
 from api.ports import (
+    CannotTransfer,
     ContactStatus,
+    DeliveryReport,
     DeviceStatus,
     Document,
     Kind,
+    Leg,
     NoEndpoint,
     Ports,
     Registration,
+    SyncJob,
     TokenIdentity,
     WebhookAttempt,
 )
@@ -130,7 +132,7 @@ class TriedWebhooks:
 
 @dataclass
 class LoggedControl:
-    """Notes what the API asked of phones: implements `api.control.Control`."""
+    """Notes what the API asked of phones: implements `api.ports.Control`."""
 
     store: Store
     synced: list[str] = field(default_factory=list)
@@ -172,7 +174,7 @@ class LoggedControl:
 
 @dataclass
 class LoggedJobs:
-    """Jobs that do nothing: implements `api.control.SyncJobs`."""
+    """Jobs that do nothing: implements `api.ports.SyncJobs`."""
 
     jobs: list[tuple[str, SyncJob]] = field(default_factory=list)
     """With their accounts."""
@@ -225,7 +227,7 @@ class LoggedQuickcalls:
 
 @dataclass
 class TableChannels:
-    """Legs that a test writes down: implements `api.callports.Channels`."""
+    """Legs that a test writes down: implements `api.ports.Channels`."""
 
     legs: list[Leg] = field(default_factory=list)
     hung_up: list[str] = field(default_factory=list)

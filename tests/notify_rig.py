@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from api.control import DeliveryReport
-    from api.ports import JsonObject
+    from api.ports import DeliveryReport, JsonObject
 
 REALM = "acme.test"
 WAIT = 5.0

@@ -93,6 +93,8 @@ async def failing(aiohttp_client: AiohttpClient, store: Store) -> tuple[Api, Fai
         statuses=TableStatuses(presence),
         events=api.events,
         webhooks=api.webhooks,
+        channels=api.channels,
+        cdrs=store.cdrs,
     )
     api.client, api.presence = await aiohttp_client(make_app(ports)), presence
     return api, documents

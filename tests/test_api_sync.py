@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.control import DeliveryReport, TooManyJobs
+from api.ports import DeliveryReport, TooManyJobs
 from sip.delivery import DeliveryState
 from sip.vendor import Mode
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from call_peers import FakeBindings, FakeDocuments, FakeSip, FakeTransaction, Sent, flow, sdp
 
-from api.callports import TooManyCalls
 from api.ports import (
     Document,
     Kind,
@@ -18,6 +17,7 @@ from api.ports import (
     NoEndpoint,
     QuickcallFailed,
     QuickcallOptions,
+    TooManyCalls,
 )
 from config.settings import QuickcallSettings
 from daemon.calls import LiveCalls

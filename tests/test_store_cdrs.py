@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from api.callports import CdrQuery, Leg
+from api.ports import CdrQuery, Leg
 from daemon.store import Store
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from notify_rig import Rig, expire
 
-from api.control import SyncJob, TooManyJobs
+from api.ports import SyncJob, TooManyJobs
 from daemon.store.sync_jobs import KEPT_JOBS
 from daemon.sync_jobs import MAX_RUNNING
 from sip.delivery import DeliveryState

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Final
 import orjson
 import structlog
 
-from api.callports import Cdr, Leg
-from api.ports import StoreUnavailable
+from api.ports import Cdr, Leg, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import aiosqlite
 
-    from api.callports import CdrQuery
+    from api.ports import CdrQuery
     from daemon.store.database import Database, Row
 
 log = structlog.get_logger(__name__)
@@ -42,7 +41,7 @@ _FOREVER = 1e18
 
 
 class StoredCdrs:
-    """Implements `api.callports.Cdrs`."""
+    """Implements `api.ports.Cdrs`."""
 
     def __init__(self, database: Database, wall: Callable[[], float]) -> None:
         self.days = DAYS

@@ -1,14 +1,63 @@
-"""What the API asks of the daemon about calls that are up and calls that were; beside `api.ports`, whose rules hold."""
+"""Click-to-call, and the calls that are up and that were."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from api.ports import PortError
+from api.ports.errors import PortError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from api.ports.documents import Document
+
+
+@dataclass(frozen=True, slots=True)
+class QuickcallOptions:
+    """The parameters of a quickcall (contract 5.10)."""
+
+    number: str
+    """As in the URL, unfiltered: what is dialled."""
+    filtered_number: str
+    """After `number_filter`: what is shown as the caller's number."""
+    auto_answer: bool
+    callee_name: str
+    callee_number: str
+    """The identity shown to the number, from cid-name and cid-number or the device's caller id."""
+    ignore_early_media: bool
+    bypass: bool
+    """Media flows between the phones themselves (`media=bypass`) rather than through us."""
+    timeout: int
+    """Seconds that the device may ring."""
+    retain_caller_id: bool
+
+
+class NoEndpoint(PortError):
+    """No device can be rung: disabled, do-not-disturb, or none there (500 `unspecified_fault`)."""
+
+
+class MediaUnavailable(PortError):
+    """The media mode cannot be had, and why (503); nothing was rung."""
+
+
+class QuickcallFailed(PortError):
+    """The device did not answer; the text is the cause (POST only)."""
+
+
+class Quickcalls(Protocol):
+    """Click-to-call."""
+
+    async def start(
+        self, owner: Document, devices: Sequence[Document], options: QuickcallOptions, *, wait: bool
+    ) -> Mapping[str, str]:
+        """Ring the devices and, once one answers, connect it to the number.
+
+        `owner` is the device or user of the URL. Returns for each rung device id the Call-ID used on the wire. With
+        `wait` it returns only after the device answered, and raises QuickcallFailed where it did not.
+        Raises NoEndpoint or MediaUnavailable.
+        """
+        ...
 
 
 class TooManyCalls(PortError):

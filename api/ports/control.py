@@ -1,16 +1,16 @@
-"""What the API asks of the daemon where phones are to do something: NOTIFYs, and syncs of many devices."""
+"""What phones are asked to do: NOTIFYs, and syncs of many devices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from api.ports import PortError
+from api.ports.errors import PortError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from api.ports import Document
+    from api.ports.documents import Document
     from sip.delivery import DeliveryState
     from sip.vendor import Mode
 
