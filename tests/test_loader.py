@@ -154,3 +154,75 @@ def test_database_has_a_place(environ: dict[str, str], path: str) -> None:
     """An empty store.path is filled in from $STATE_DIRECTORY, or else below the working directory."""
 
     assert path == load(None, environ).settings.store.path
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    """Where systemd puts the credentials of the service."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    return folder
+
+
+def test_secret_comes_as_a_credential(credentials: Path, file: Path) -> None:
+    """A credential goes before the file, is named by its path, and loses the line break that editors add."""
+    file.write_text('[quickcall]\nusername = "roost"\npassword = "old"\n')
+    (credentials / "quickcall.password").write_text("open sesame\n")
+    loaded = load(file, {"CREDENTIALS_DIRECTORY": str(credentials)})
+
+    assert "open sesame" == loaded.settings.quickcall.password
+    assert (str(credentials / "quickcall.password"),) == loaded.overrides
+
+
+def test_environment_goes_before_a_credential(credentials: Path, file: Path) -> None:
+    """What is said nearest to the process holds."""
+    file.write_text('[quickcall]\nusername = "roost"\n')
+    (credentials / "quickcall.password").write_text("one")
+    environ = {"CREDENTIALS_DIRECTORY": str(credentials), "ROOST_QUICKCALL_PASSWORD": "two"}
+
+    assert "two" == load(file, environ).settings.quickcall.password
+
+
+def test_pem_file_is_used_where_the_credential_stands(credentials: Path, file: Path) -> None:
+    """A certificate or key is not read into the settings: its credential is the file."""
+    file.write_text("")
+    for name in ("tls.certificate", "tls.key", "tls.ca_file"):
+        (credentials / name).write_text("PEM")
+    tls = load(file, {"CREDENTIALS_DIRECTORY": str(credentials)}).settings.tls
+
+    assert [str(credentials / f"tls.{name}") for name in ("certificate", "key", "ca_file")] == [
+        tls.certificate,
+        tls.key,
+        tls.ca_file,
+    ]
+
+
+def test_other_credentials_are_left_alone(credentials: Path, file: Path) -> None:
+    """A key that is neither secret nor a PEM file takes nothing from there."""
+    file.write_text("")
+    (credentials / "log.level").write_text("debug")
+    (credentials / "unknown").write_text("x")
+
+    assert () == load(file, {"CREDENTIALS_DIRECTORY": str(credentials)}).overrides
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        pytest.param(b"x" * (loader.MAX_SECRET + 1), "is larger than", id="size"),
+        pytest.param(b"ses\xffame", "is not UTF-8 at byte 3", id="encoding"),
+        pytest.param(b"ses\x07ame", "", id="control-character"),
+    ],
+)
+def test_unusable_credential_is_a_fault_that_does_not_show_it(
+    credentials: Path, file: Path, content: bytes, complaint: str
+) -> None:
+    """A credential that cannot be a password is told by its path, without what is in it."""
+    file.write_text('[quickcall]\nusername = "roost"\n')
+    secret = credentials / "quickcall.password"
+    secret.write_bytes(content)
+    faults = faults_of(file, {"CREDENTIALS_DIRECTORY": str(credentials)})
+
+    assert [str(secret)] == list(faults)
+    assert complaint in faults[str(secret)]
+    assert "ame" not in faults[str(secret)]
