@@ -5,31 +5,26 @@ They open the database themselves, so they work whether the daemon is up or down
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from api.ports import DocumentMissing, Kind, NotUnique, PortError, TokenIdentity
-from config.settings import LogSettings
-from daemon.cli_config import act_as_owner, config_option, json_option, load_settings
-from daemon.log import configure_logging
-from daemon.store import MasterExists, MigrationRefused, Store
+from api.ports import DocumentMissing, Kind, TokenIdentity
+from daemon.cli_config import config_option, json_option
+from daemon.cli_store import API_AUTH, in_store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from api.ports import Document
-
-T = TypeVar("T")
+    from daemon.store import Store
 
 MAX_NAME = 128  # characters of an account's name, as the API's schema has it
 MAX_REALM = 253  # characters of a domain name (RFC 1035 2.3.4)
 MAX_TTL = 315_360_000  # seconds: ten years; what shall live longer is `never`
-API_AUTH = "cb_api_auth"  # how a token says that it came from an API key, not from a user
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _REALM = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
@@ -146,38 +141,6 @@ def create_token(account_id: str, ttl: str | None, config: Path | None, *, as_js
         click.echo(json.dumps(made))
     else:
         click.echo(made["auth_token"])
-
-
-def in_store(config: Path | None, work: Callable[[Store], Awaitable[T]], *, create: bool = False) -> T:
-    """Do the work in the store of the configuration. What goes wrong with that is told, and ends the command."""
-    settings = load_settings(config).settings
-    configure_logging(LogSettings(level="warning", format=settings.log.format))
-    path = Path(settings.store.path)
-    if not create and not path.exists():
-        raise click.ClickException(f"there is no database at {path}: `roost init` makes one")
-    act_as_owner(path)
-
-    async def session() -> T:
-        store = await Store.open(path, token_ttl=settings.api.token_ttl)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(session())
-    except (PortError, MigrationRefused) as error:
-        raise click.ClickException(_sentence(error)) from error
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, MasterExists):
-        return f"this database has a master account already: {error}"
-    if isinstance(error, DocumentMissing):
-        return f"there is no such account: {error}"
-    if isinstance(error, NotUnique):
-        return "; ".join(f"{violation.key}: {violation.message}" for violation in error.violations)
-    return str(error)
 
 
 def _row(document: Document) -> dict[str, object]:

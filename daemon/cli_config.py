@@ -18,7 +18,15 @@ config_option = click.option(
     metavar="FILE",
     help="Configuration file; otherwise $ROOST_CONFIG, else /etc/roost/roost.toml, else the defaults.",
 )
+account_option = click.option(
+    "--account", metavar="ACCOUNT", help="Account that is meant: its id, realm or name; otherwise all accounts."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def examples(*commands: str) -> str:
+    """Return the end of a command's help."""
+    return "\b\n" + "\n".join(("Examples:", *(f"  {command}" for command in commands)))
 
 
 def load_settings(config: Path | None) -> Loaded:

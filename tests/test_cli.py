@@ -233,19 +233,19 @@ def test_sync_needs_to_know_whom_and_how(roost: Roost, master: dict[str, str], a
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"),
+    ("arguments", "status", "reason"),
     [
-        pytest.param(("--all",), "the daemon does not answer", id="no-daemon"),
-        pytest.param(("--all", "--account", "none"), "there is no such account: none", id="no-account"),
+        pytest.param(("--all",), 3, "the daemon does not answer", id="no-daemon"),
+        pytest.param(("--all", "--account", "none"), 1, "there is no such account: none", id="no-account"),
     ],
 )
 def test_sync_says_what_is_missing(
-    roost: Roost, master: dict[str, str], tmp_path: Path, arguments: tuple[str, ...], reason: str
+    roost: Roost, master: dict[str, str], tmp_path: Path, arguments: tuple[str, ...], status: int, reason: str
 ) -> None:
     """And leaves no token behind."""
     done = roost("sync", *arguments, ROOST_API_LISTEN="127.0.0.1:1")
 
-    assert 1 == done.returncode
+    assert status == done.returncode
     assert reason in done.stderr
     connection = sqlite3.connect(tmp_path / "var" / "roost.db")
     assert connection.execute("SELECT count(*) FROM tokens").fetchone() == (1,)  # that of `init`

@@ -108,7 +108,7 @@ async def test_unknown_device(command: Command) -> None:
     status, out, err = await printed(command("nobody"))
 
     assert (status, out) == (1, "")
-    assert "no device has the id or SIP username nobody" in err
+    assert "no device has the id, SIP username or name nobody" in err
 
 
 async def test_id_of_a_device_without_registration(own_roost: Roost, command: Command) -> None:
