@@ -11,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?=
+ROOT ?=
 PYTEST_ARGS ?=
 
 # pjsua2-pybind11 has wheels for these interpreters alone; with a newer one Roost runs without media=process.
@@ -28,7 +29,7 @@ missing = $(strip $(foreach peer,$(1),$(if $(shell command -v $(firstword $(subs
 install = $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null 2>&1 || { \
 	$(AS_ROOT) $(APT) update >/dev/null 2>&1 && $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null; }
 
-.PHONY: help run test check demo peers baresip reference wheel clean
+.PHONY: help run test check demo peers baresip reference wheel lock audit install uninstall clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,6 +57,25 @@ reference: $(VENV)/installed ## write default.toml and the README's table from t
 wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls dist
 
+# The locks name every dependency, and what it needs, by version and hash, for all interpreters and machines at once.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal \
+	--python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --upgrade
+
+lock: $(VENV)/released-with ## bring the locked, hashed dependencies of a release up to date
+	@$(UV_COMPILE) --output-file requirements.lock pyproject.toml
+	@$(UV_COMPILE) --group build --output-file requirements-build.lock
+
+audit: $(VENV)/released-with ## known vulnerabilities of the locked dependencies, and bandit over our own code
+	@echo "== bandit" && $(BIN)/bandit --quiet --recursive --configfile pyproject.toml daemon sip api config
+	@echo "== pip-audit" && $(BIN)/pip-audit --strict --disable-pip --require-hashes \
+	    --requirement requirements.lock --requirement requirements-build.lock
+
+install: $(VENV)/installed ## as root: put the service on this host, or bring it up to date   (ROOT=DIR for an image)
+	@$(BIN)/roost install --systemd $(if $(ROOT),--root $(ROOT))
+
+uninstall: $(VENV)/installed ## as root: take the service away, and leave configuration and data
+	@$(BIN)/roost uninstall $(if $(ROOT),--root $(ROOT))
+
 clean: ## remove what was built, and .venv
 	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -76,6 +96,9 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/tested-with: pyproject.toml | $(BIN)/python
 	@echo "== installing Roost and the test tools" && $(PIP) install --editable '.[test]' && touch $@ $(VENV)/installed
+
+$(VENV)/released-with: pyproject.toml | $(BIN)/python
+	@echo "== installing the release tools" && $(PIP) install --editable '.[release]' && touch $@
 
 # Installs what it may. What is missing then is told here, and again when the tests are done.
 peers:

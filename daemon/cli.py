@@ -13,6 +13,7 @@ from config.loader import known_keys, load
 from config.values import to_toml
 from daemon.cli_accounts import account, init, token
 from daemon.cli_config import config_option, load_settings
+from daemon.cli_install import install, uninstall
 from daemon.cli_sync import sync
 from daemon.cli_tls import tls
 from daemon.lifecycle import Notifier, serve
@@ -42,6 +43,8 @@ main.add_command(account)
 main.add_command(token)
 main.add_command(tls)
 main.add_command(sync)
+main.add_command(install)
+main.add_command(uninstall)
 
 
 @main.command()
