@@ -9,7 +9,7 @@ from api.call import Answer
 from api.errors import CallFailed, InvalidCredentials, ValidationFailed
 from api.number_filter import filter_number
 from api.ports import NoEndpoint, QuickcallFailed, QuickcallOptions
-from api.quickcall_data import callee_id, describe
+from api.quickcall_data import callee_id, count_endpoints, describe
 from api.quickcall_devices import devices_of, targets
 from api.routing import Access, Route, under_each
 
@@ -67,7 +67,7 @@ async def _options(call: Call, reachable: Sequence[Target]) -> QuickcallOptions:
     return QuickcallOptions(
         number=number,
         filtered_number=filtered,
-        auto_answer=len(reachable) == 1 and call.query.get("auto_answer", "true").lower() != "false",
+        auto_answer=count_endpoints(reachable) == 1 and call.query.get("auto_answer", "true").lower() != "false",
         callee_name=_identity(call.value("cid-name")) or name,
         callee_number=_identity(call.value("cid-number")) or shown,
         ignore_early_media=call.value("ignore-early-media") not in (False, "false"),

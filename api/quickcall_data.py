@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from api.call import text_of
+from api.call_forward import beside, forward_of
 from api.device_rules import to_e164
 from api.documents import at
 from api.filters import is_empty
+from sip.callflow import CONFIRMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from api.call_forward import Forward
     from api.ports import Document, Json, JsonObject, QuickcallOptions
     from api.quickcall_devices import Target
 
@@ -50,8 +53,14 @@ def describe(
             "retain_cid": "true" if options.retain_caller_id else "false",
         },
         "export_custom_channel_vars": EXPORTED,
-        "endpoints": [_endpoint(target, options, call_ids.get(target.device.id)) for target in targets],
+        "endpoints": [endpoint for target in targets for endpoint in _endpoints(target, options, call_ids)],
     }
+
+
+def count_endpoints(targets: Sequence[Target]) -> int:
+    """Return how many legs would be rung: a device whose calls are forwarded too has two."""
+    forwards = (forward_of(target) for target in targets)
+    return len(targets) + sum(forward is not None and forward.adds for forward in forwards)
 
 
 def callee_id(target: Target, number: str) -> tuple[str, str]:
@@ -74,6 +83,42 @@ def presence_id(target: Target) -> str:
     )
     found = next((text_of(value) for value in candidates if not is_empty(value)), "")
     return found if not found or "@" in found else f"{found}@{_realm(target)}"
+
+
+def _endpoints(target: Target, options: QuickcallOptions, call_ids: Mapping[str, str]) -> list[JsonObject]:
+    """Return the device's leg, and that of its call-forward in its place or beside it."""
+    forward, device_id = forward_of(target), target.device.id
+    own = call_ids.get(device_id)
+    if forward is not None and forward.replaces:
+        return [_forwarded(target, forward, options, own)]
+    phone = _endpoint(target, options, own)
+    if forward is not None and forward.adds:
+        return [phone, _forwarded(target, forward, options, call_ids.get(beside(device_id)))]
+    return [phone]
+
+
+def _forwarded(target: Target, forward: Forward, options: QuickcallOptions, call_id: str | None) -> JsonObject:
+    variables = _channel_vars(target, options)
+    variables.pop("auto_answer", None)  # a number rings
+    fields: JsonObject = {
+        "outbound_call_id": call_id,
+        "endpoint_type": "call_forward",
+        "invite_format": "route",
+        "to_did": forward.number,
+        "route": f"loopback/{forward.number}",
+        "endpoint_id": target.device.id,
+        "presence_id": presence_id(target),
+        "ignore_early_media": "true" if forward.ignore_early_media else "false",
+        "bypass_media": "false",
+        "custom_sip_headers": _headers(target),
+        "custom_channel_vars": {
+            **variables,
+            "call_forward": "true",
+            **({"confirm_key": CONFIRMS} if forward.require_keypress else {}),
+            "retain_cid": "true" if forward.keep_caller_id else "false",
+        },
+    }
+    return {key: value for key, value in fields.items() if not is_empty(value)}
 
 
 def _endpoint(target: Target, options: QuickcallOptions, call_id: str | None) -> JsonObject:
@@ -141,13 +186,10 @@ def _headers(target: Target) -> JsonObject:
 
 def _failover(target: Target) -> Json:
     """Return the leg to the number that is called when the device is not registered (contract 6.5)."""
-    forward = target.device.data.get("call_forward")
-    if at(forward, "enabled") is not True:
-        forward = target.merged("call_forward")
-    number = at(forward, "number")
-    if at(forward, "failover") is not True or is_empty(number):
+    forward = forward_of(target)
+    if forward is None or not forward.failover:
         return None
-    return {"endpoint_type": "call_forward", "to_did": number, "route": f"loopback/{text_of(number)}"}
+    return {"endpoint_type": "call_forward", "to_did": forward.number, "route": f"loopback/{forward.number}"}
 
 
 def _codecs(device: JsonObject) -> Json:

@@ -32,6 +32,12 @@ class Target:
                 result = _overlaid(result, document.data.get(key))
         return result
 
+    @property
+    def username(self) -> str:
+        """The device's SIP username; empty where it has none."""
+        found = at(self.device.data, "sip", "username")
+        return found if isinstance(found, str) else ""
+
     def is_usable(self) -> bool:
         """Return whether it may be rung: enabled, and nobody wants not to be disturbed."""
         if self.device.data.get("enabled") is False:
@@ -88,6 +94,6 @@ def _overlaid(below: JsonObject, above: Json) -> JsonObject:
         before = result.get(key)
         if isinstance(value, dict) and isinstance(before, dict):
             result[key] = _overlaid(before, value)
-        elif not is_empty(value):
+        elif isinstance(value, bool) or not is_empty(value):
             result[key] = value
     return result

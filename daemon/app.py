@@ -21,6 +21,7 @@ from daemon.calls import LiveCalls
 from daemon.channels import LiveChannels
 from daemon.deliveries import Deliveries
 from daemon.device_events import DeviceEvents
+from daemon.dialplan import Dialplan
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
 from daemon.egress import anywhere, out_of_bounds
@@ -117,7 +118,8 @@ class Roost:
         store.cdrs.days = settings.quickcall.cdr_retention
         calls = self._calls = LiveCalls(endpoint, events, most=settings.quickcall.max_calls, keep=store.cdrs.keep)
         self._undo("calls", calls.close)
-        targets = Targets(endpoint, presence, self._directory, self._vendors, documents, settings.quickcall)
+        targets = Targets(endpoint, presence, self._directory, self._vendors, documents)
+        dialplan = Dialplan(endpoint, targets, self._directory, documents, settings.quickcall)
         registration = Registration(
             endpoint,
             self._directory,
@@ -144,7 +146,7 @@ class Roost:
                 store.tokens,
                 presence,
                 control,
-                Quickcalls(calls, endpoint, targets),
+                Quickcalls(calls, endpoint, targets, dialplan),
                 jobs,
                 statuses=DeviceStatuses(presence, self._vendors, calls.in_call),
                 events=events,

@@ -146,7 +146,7 @@ class Call:
         """Learn that a 1xx other than 100 came."""
         self._shown[branch.side] = target
         self.record.rang(target)
-        self._feed(ev.Ringing(branch, body))
+        self._feed(ev.Ringing(branch, b"" if target.quiet else body))
 
     def answered(self, branch: ev.Branch, tag: str, leg: LiveLeg, response: Response) -> None:
         """Learn of the first 2xx of a dialog."""

@@ -126,7 +126,8 @@ class CallRecord:
         return {key: round(seconds, 3) for key, seconds in first.items()}
 
     def _begin(self, side: Side, target: Target) -> Leg:
-        device = self.find_device(target.device_id) if target.device_id else None
+        device_id = target.forwarded_by or target.device_id
+        device = self.find_device(device_id) if device_id else None
         caller, invitee = target.invitee.local, target.invitee
         presence = (device.presence_id or device.username) if device else ""
         username = device.username if device else ""
@@ -135,11 +136,11 @@ class CallRecord:
             interaction_id=self.interaction_id,
             account_id=self.account_id,
             side=SIDES[side],
-            device_id=target.device_id,
+            device_id=device_id,
             owner_id=device.owner_id if device else "",
             username=mend(username),
             presence_id=mend(presence if "@" in presence or not device else f"{presence}@{device.realm}"),
-            destination=mend(self.number if side is Side.B else username or _user(invitee.remote)),
+            destination=mend(self._destination(side, target, username)),
             request=mend(invitee.uri),
             caller_id_name=mend(caller.display),
             caller_id_number=mend(_user(caller)),
@@ -150,6 +151,11 @@ class CallRecord:
             auto_answer=target.talk,
             began=self.wall(),
         )
+
+    def _destination(self, side: Side, target: Target, username: str) -> str:
+        if target.forwarded_by:
+            return _user(target.invitee.remote)
+        return self.number if side is Side.B else username or _user(target.invitee.remote)
 
 
 def _joins(told: _Told, side: Side) -> bool:

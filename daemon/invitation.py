@@ -40,6 +40,10 @@ class Target:
     """Whether a phone that knows `talk` is told to answer by it."""
     keypress: bool = False
     """Whether its answer counts only once a key was pressed: a forwarded call (contract 6.5)."""
+    quiet: bool = False
+    """Whether nobody hears what comes before its answer: a forwarded call (contract 6.5)."""
+    forwarded_by: str = ""
+    """The id of the device that forwards its calls here; empty for what was called itself."""
     counts_missed: bool = False
     """Whether the phone is not told that a call was answered elsewhere (`sip.ignore_completed_elsewhere` false)."""
 

@@ -10,17 +10,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from api.call_forward import beside, forward_of
 from api.ports import GREGORIAN_EPOCH, MediaUnavailable, NoEndpoint, QuickcallFailed, TooManyCalls
 from daemon.call import Order, describe
 from daemon.callrecord import CallRecord
+from daemon.dialplan import NO_KEYS
 from daemon.targets import CALLER_NAME, Wish, codecs, identity, outgoing_headers, wants_srtp
 from sip.bypass import Bypass
 from sip.callflow import MAX_BRANCHES
 from sip.calllimits import CallLimits
-from sip.errors import ParseError, TransportFailed
-from sip.outcome import Ending, Outcome, Side
+from sip.outcome import Ending, Outcome, Side, best_told
 from sip.uri import SipUri
 
 if TYPE_CHECKING:
@@ -29,14 +28,16 @@ if TYPE_CHECKING:
     from api.ports import Document, QuickcallOptions
     from api.quickcall_devices import Target as Endpoint
     from daemon.calls import LiveCalls
+    from daemon.dialplan import Dialplan
     from daemon.invitation import Target
     from daemon.leg import SipUser
     from daemon.targets import Targets
 
-log = structlog.get_logger(__name__)
-
-NOT_REGISTERED: Final = Ending(Outcome.NOT_REGISTERED, Side.A, 480, 20)
 NO_MEDIA_WORKER: Final = "media=process needs the media worker, which this version does not have; ask for media=bypass"
+NEEDS_KEYS: Final = (
+    "the device's calls are forwarded and taken by a key (call_forward.require_keypress), which media=bypass cannot"
+    " hear; ask for media=process, or set require_keypress to false"
+)
 TOO_MANY: Final = "as many calls are up as this machine may have; try again later"
 DEFAULT_LIMITS: Final = CallLimits()
 CALL_ID_SUFFIX: Final = "-quickcall"
@@ -46,10 +47,18 @@ CALL_ID_SUFFIX: Final = "-quickcall"
 class Quickcalls:
     """Implements `api.ports.Quickcalls`."""
 
-    def __init__(self, calls: LiveCalls, sip: SipUser, targets: Targets, limits: CallLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        calls: LiveCalls,
+        sip: SipUser,
+        targets: Targets,
+        dialplan: Dialplan,
+        limits: CallLimits = DEFAULT_LIMITS,
+    ) -> None:
         self._calls = calls
         self._sip = sip
         self._targets = targets
+        self._dialplan = dialplan
         self._limits = limits
 
     async def start(
@@ -64,33 +73,24 @@ class Quickcalls:
         endpoints = [endpoint for endpoint in known if endpoint is not None and endpoint.is_usable()]
         if not endpoints:
             raise NoEndpoint
-        call_ids = {endpoint.device.id: secrets.token_hex(18) + CALL_ID_SUFFIX for endpoint in endpoints}
+        call_ids = _call_ids(endpoints)
         facts = {"account_id": owner.account_id, "number": options.number, "call_ids": call_ids}
-        found = [target for each in endpoints for target in await self._ring(each, options, call_ids[each.device.id])]
-        targets = found[:MAX_BRANCHES]
+        wishes = [_wish(endpoint, options, call_ids) for endpoint in endpoints]
+        found = [await self._dialplan.of_endpoint(*pair) for pair in zip(endpoints, wishes, strict=True)]
+        targets = [target for each in found if not isinstance(each, Ending) for target in each][:MAX_BRANCHES]
         record = self._record(owner.account_id, options)
+        if NO_KEYS in found and not targets:
+            raise MediaUnavailable(NEEDS_KEYS)
         if targets:
             ending = await self._call(endpoints, targets, options, record, facts, wait=wait)
         else:
-            ending = self._absent(facts)
+            missing = [replace(each, side=Side.A) for each in found if isinstance(each, Ending)]
+            for endpoint, wish, why in zip(endpoints, wishes, missing, strict=True):
+                record.absent(endpoint.device.id, wish.call_id, wish.local, why)
+            ending = self._absent(record, best_told(missing), facts)
         if ending is not None and wait:
             raise QuickcallFailed(explain(ending, record))
         return call_ids
-
-    async def _ring(self, endpoint: Endpoint, options: QuickcallOptions, call_id: str) -> Sequence[Target]:
-        realm = str(endpoint.account.data.get("realm") or "")
-        wish = Wish(
-            call_id,
-            identity(CALLER_NAME, options.filtered_number or "anonymous", realm),
-            options.filtered_number,
-            outgoing_headers(endpoint.device),
-            auto_answer=options.auto_answer,
-        )
-        try:
-            return await self._targets.of_device(endpoint, wish)
-        except (ParseError, TransportFailed) as failure:
-            log.warning("quickcall.address_unusable", device_id=endpoint.device.id, reason=str(failure))
-            return ()
 
     def _record(self, account_id: str, options: QuickcallOptions) -> CallRecord:
         began = int(time.time()) + GREGORIAN_EPOCH
@@ -103,10 +103,11 @@ class Quickcalls:
             time.time,
         )
 
-    def _absent(self, facts: Mapping[str, object]) -> Ending:
-        """Tell that nothing can be rung. The API's answer is the same (contract 5.10)."""
-        self._calls.tell("quickcall.ended", {**facts, **describe(NOT_REGISTERED)})
-        return NOT_REGISTERED
+    def _absent(self, record: CallRecord, ending: Ending, facts: Mapping[str, object]) -> Ending:
+        """Tell that nothing can be rung. The API's answer to a GET is the same (contract 5.10)."""
+        self._calls.tell("quickcall.ended", {**facts, **describe(ending), "lasted": 0.0, "talked": 0.0})
+        self._calls.keep(record)
+        return ending
 
     async def _call(
         self,
@@ -125,7 +126,7 @@ class Quickcalls:
             targets,
             self._bypass(endpoints, targets),
             replace(self._limits, ring_a=float(options.timeout)),
-            lambda wanted: self._targets.of_number(wanted, caller, name, shown),
+            lambda wanted: self._dialplan.of_number(wanted, caller, name, shown, keys=not options.bypass),
             record,
             facts,
         )
@@ -139,6 +140,27 @@ class Quickcalls:
         key = base64.b64encode(secrets.token_bytes(30)).decode() if secure else ""
         address = SipUri.parse(self._sip.contact_uri(targets[0].find_flow())).host
         return Bypass(codecs(devices), address, session_id=secrets.randbelow(2**31), srtp_key=key)
+
+
+def _call_ids(endpoints: Sequence[Endpoint]) -> dict[str, str]:
+    """Return a Call-ID for each device, and for each call-forward that is rung beside its device."""
+    ids = [endpoint.device.id for endpoint in endpoints]
+    forwards = ((endpoint.device.id, forward_of(endpoint)) for endpoint in endpoints)
+    ids += [beside(device_id) for device_id, forward in forwards if forward is not None and forward.adds]
+    return {each: secrets.token_hex(18) + CALL_ID_SUFFIX for each in ids}
+
+
+def _wish(endpoint: Endpoint, options: QuickcallOptions, call_ids: Mapping[str, str]) -> Wish:
+    realm, device = str(endpoint.account.data.get("realm") or ""), endpoint.device
+    return Wish(
+        call_ids[device.id],
+        identity(CALLER_NAME, options.filtered_number or "anonymous", realm),
+        options.filtered_number,
+        outgoing_headers(device),
+        auto_answer=options.auto_answer,
+        keys=not options.bypass,
+        beside=call_ids.get(beside(device.id), ""),
+    )
 
 
 def explain(ending: Ending, record: CallRecord) -> str:

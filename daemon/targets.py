@@ -1,4 +1,4 @@
-"""Where the INVITEs of a quickcall go, and what they say (contract 5.10, 6.3-6.6)."""
+"""Where the INVITEs to a device go, and what they say (contract 6.3-6.6)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from api.device_rules import to_e164
 from api.documents import at
-from api.ports import Kind, StoreUnavailable
+from api.ports import Kind
 from api.quickcall_devices import Target as Endpoint
 from api.quickcall_devices import owners_of
 from daemon.invitation import Target
 from sip.digest import Credentials
-from sip.errors import ParseError, TransportFailed
+from sip.errors import ParseError
 from sip.headers import NameAddr
-from sip.invite import Invitee, add_flag, merge_headers, number_in_format, with_user, without_auto_answer
-from sip.outcome import Ending, Outcome, Side, unreachable
+from sip.invite import Invitee, add_flag, merge_headers, number_in_format, with_user
 from sip.uri import SipUri, escape_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from api.ports import Document, Documents, Json
-    from config.settings import QuickcallSettings
     from daemon.directory import Device, Directory
     from daemon.leg import SipUser
     from sip.flow import Flow
@@ -32,11 +30,6 @@ if TYPE_CHECKING:
     from sip.vendors import VendorTable
 
 CALLER_NAME: Final = "Device QuickCall"
-NO_ROUTE: Final = Ending(Outcome.NO_ROUTE, Side.B, 404, 3)
-NOT_REGISTERED: Final = Ending(Outcome.NOT_REGISTERED, Side.B, 480, 20)
-NOT_TO_BE_RUNG: Final = Ending(Outcome.BUSY, Side.B, 486, 17)
-BAD_NUMBER: Final = Ending(Outcome.NOT_FOUND, Side.B, 484, 28)
-STORE_DOWN: Final = Ending(Outcome.FAILED, None, 500, 41)
 
 
 class Bindings(Protocol):
@@ -59,26 +52,23 @@ class Wish:
     headers: Headers = ()
     """Of whoever calls."""
     auto_answer: bool = False
+    keys: bool = False
+    """Whether a key that is pressed will be heard."""
+    beside: str = ""
+    """The Call-ID of the leg that a call is forwarded by while the phone rings too; empty for any."""
 
 
 class Targets:
-    """Finds them. Nothing here is remembered between calls."""
+    """Finds those of devices. Nothing here is remembered between calls."""
 
     def __init__(
-        self,
-        sip: SipUser,
-        bindings: Bindings,
-        directory: Directory,
-        vendors: VendorTable,
-        documents: Documents,
-        settings: QuickcallSettings,
+        self, sip: SipUser, bindings: Bindings, directory: Directory, vendors: VendorTable, documents: Documents
     ) -> None:
         self._sip = sip
         self._bindings = bindings
         self._directory = directory
         self._vendors = vendors
         self._documents = documents
-        self._settings = settings
 
     def known_device(self, account_id: str, device_id: str) -> Device | None:
         """Return what SIP knows of a device."""
@@ -103,47 +93,6 @@ class Targets:
             return [await self._fixed(endpoint, wish, _uri(_text(sip["ip"])), as_it_is=False)]
         found = self._bindings.bindings(endpoint.device.account_id, endpoint.device.id)
         return [target for binding in found if (target := self._registered(endpoint, wish, binding)) is not None]
-
-    async def of_number(self, number: str, caller: Endpoint, name: str, shown: str) -> Sequence[Target] | Ending:
-        """Return where a number is to be rung: a device of the account, or else the configured route."""
-        account_id = caller.device.account_id
-        realm = self._directory.realm_of(account_id)
-        user = shown or _text(_sip(caller.device).get("username")) or "anonymous"
-        local = identity(name, user, realm)
-        headers = without_auto_answer(merge_headers(_outgoing(caller.device)))
-        wish = Wish(secrets.token_hex(18), local, number, headers)
-        try:
-            device = await self._find_device(account_id, number)
-            if device is not None:
-                return await self._local(device, wish)
-            return await self._by_route(wish)
-        except StoreUnavailable:
-            return STORE_DOWN
-        except TransportFailed:
-            return unreachable(Side.B)
-        except ParseError:
-            return BAD_NUMBER
-
-    async def _find_device(self, account_id: str, number: str) -> Document | None:
-        found = self._directory.find_number(account_id, number)
-        return None if found is None else await self._documents.get(Kind.DEVICE, account_id, found.device_id)
-
-    async def _local(self, device: Document, wish: Wish) -> Sequence[Target] | Ending:
-        endpoint = await self.endpoint(device)
-        if endpoint is None or not endpoint.is_usable():
-            return NOT_TO_BE_RUNG
-        return await self.of_device(endpoint, wish) or NOT_REGISTERED
-
-    async def _by_route(self, wish: Wish) -> Sequence[Target] | Ending:
-        settings = self._settings
-        if not settings.route:
-            return NO_ROUTE
-        uri = SipUri.parse(settings.route.replace("{number}", escape_user(wish.number)))
-        flow = await self._sip.flow_to(uri)
-        remote = NameAddr("", str(uri))
-        credentials = Credentials(settings.username, settings.password) if settings.username else None
-        invitee = Invitee(str(uri), wish.call_id, wish.local, remote, headers=wish.headers)
-        return [Target(invitee, lambda: flow, credentials=credentials, by_uri=True)]
 
     async def _fixed(self, endpoint: Endpoint, wish: Wish, base: SipUri, *, as_it_is: bool) -> Target:
         sip = _sip(endpoint.device)

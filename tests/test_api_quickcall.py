@@ -214,6 +214,39 @@ async def test_endpoint_fields(api: Api) -> None:
     assert endpoint["custom_channel_vars"]["media_encryption_enforce_security"] is True
 
 
+@pytest.mark.parametrize("substitute", [True, False])
+async def test_call_forward_is_an_endpoint(api: Api, substitute: bool) -> None:
+    """In the phone's place or beside it (6.5); two endpoints never answer by themselves."""
+    forward = {"enabled": True, "number": "555", "substitute": substitute, "keep_caller_id": False}
+    device = await api.put_device(sip=SIP, call_forward=forward)
+    data, options = await ring(api, f"/devices/{device['id']}/quickcall/2600")
+    endpoint = data["endpoints"][-1]
+
+    assert options.auto_answer is substitute
+    assert len(data["endpoints"]) == (1 if substitute else 2)
+    assert (endpoint["to_did"], endpoint["route"], endpoint["ignore_early_media"]) == ("555", "loopback/555", "true")
+    assert {"confirm_key": "1", "retain_cid": "false"}.items() <= endpoint["custom_channel_vars"].items()
+    assert "auto_answer" not in endpoint["custom_channel_vars"]
+
+
+@pytest.mark.parametrize(
+    ("device", "owner", "number"),
+    [
+        pytest.param({"enabled": True, "number": "1"}, {"enabled": True, "number": "2"}, "1", id="the-devices-own"),
+        pytest.param({"enabled": False, "number": "1"}, {"enabled": True, "number": "2"}, "2", id="the-owners"),
+        pytest.param({"enabled": False, "number": "1"}, {}, None, id="none"),
+    ],
+)
+async def test_whose_call_forward_holds(api: Api, device: Any, owner: Any, number: str | None) -> None:
+    """The device's alone where it is on, else the owner's over the device's over the account's (6.3)."""
+    user = await api.put_user(call_forward=owner)
+    made = await api.put_device(sip=SIP, owner_id=user["id"], call_forward=device)
+    data, _ = await ring(api, f"/devices/{made['id']}/quickcall/2600")
+    forwards = [each["to_did"] for each in data["endpoints"] if each.get("endpoint_type") == "call_forward"]
+
+    assert forwards == ([] if number is None else [number])
+
+
 async def test_all_devices_of_a_user(api: Api) -> None:
     """Those that are the user's now: hotdesked ones are their guests' alone; several never answer by themselves."""
     ann, bea = (await api.put_user())["id"], (await api.put_user())["id"]

@@ -53,8 +53,9 @@ class Quickcalls(Protocol):
     ) -> Mapping[str, str]:
         """Ring the devices and, once one answers, connect it to the number.
 
-        `owner` is the device or user of the URL. Returns for each rung device id the Call-ID used on the wire. With
-        `wait` it returns only after the device answered, and raises QuickcallFailed where it did not.
+        `owner` is the device or user of the URL. Returns for each rung device id the Call-ID used on the wire, and for
+        a call-forward that is rung at the same time one under `api.call_forward.beside`. With `wait` it returns only
+        after the device answered, and raises QuickcallFailed where it did not.
         Raises NoEndpoint or MediaUnavailable.
         """
         ...

@@ -1,0 +1,149 @@
+"""Where a number leads, and where calls of a device are forwarded to (contract 5.10, 6.3, 6.5)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from api.call_forward import forward_of
+from api.ports import Kind, StoreUnavailable
+from api.quickcall_data import callee_id
+from daemon.invitation import Target
+from daemon.targets import Wish, identity, outgoing_headers
+from sip.digest import Credentials
+from sip.errors import ParseError, TransportFailed
+from sip.headers import NameAddr
+from sip.invite import Invitee, without_auto_answer
+from sip.outcome import Ending, Outcome, Side, unreachable
+from sip.uri import SipUri, escape_user
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from api.call_forward import Forward
+    from api.ports import Documents
+    from api.quickcall_devices import Target as Endpoint
+    from config.settings import QuickcallSettings
+    from daemon.directory import Directory
+    from daemon.leg import SipUser
+    from daemon.targets import Targets
+
+log = structlog.get_logger(__name__)
+
+MAX_FORWARDS: Final = 4  # devices that forward to one another; people chain two
+
+NO_ROUTE: Final = Ending(Outcome.NO_ROUTE, Side.B, 404, 3)
+NOT_REGISTERED: Final = Ending(Outcome.NOT_REGISTERED, Side.B, 480, 20)
+NOT_TO_BE_RUNG: Final = Ending(Outcome.BUSY, Side.B, 486, 17)
+BAD_NUMBER: Final = Ending(Outcome.NOT_FOUND, Side.B, 484, 28)
+FORWARD_LOOP: Final = Ending(Outcome.REDIRECTED, Side.B, 482, 25)
+NO_KEYS: Final = Ending(Outcome.REDIRECTED, Side.B, 302, 23)
+"""The forwarded call is to be taken by a key, and nobody here would hear it."""
+STORE_DOWN: Final = Ending(Outcome.FAILED, None, 500, 41)
+
+
+class Dialplan:
+    """Finds targets. What it returns instead is why there are none, told as of side B."""
+
+    def __init__(
+        self, sip: SipUser, targets: Targets, directory: Directory, documents: Documents, settings: QuickcallSettings
+    ) -> None:
+        self._sip = sip
+        self._targets = targets
+        self._directory = directory
+        self._documents = documents
+        self._settings = settings
+
+    async def of_number(
+        self, number: str, caller: Endpoint, name: str, shown: str, *, keys: bool
+    ) -> Sequence[Target] | Ending:
+        """Return where a number is to be rung: a device of the account, or else the configured route."""
+        realm = self._directory.realm_of(caller.device.account_id)
+        user = shown or caller.username or "anonymous"
+        headers = without_auto_answer(outgoing_headers(caller.device))
+        wish = Wish(secrets.token_hex(18), identity(name, user, realm), number, headers, keys=keys)
+        return await self._called(caller.device.account_id, wish, frozenset())
+
+    async def of_endpoint(
+        self, endpoint: Endpoint, wish: Wish, passed: frozenset[str] = frozenset()
+    ) -> Sequence[Target] | Ending:
+        """Return where an endpoint is to be rung; `passed` are the devices that have forwarded the call so far."""
+        forward = forward_of(endpoint)
+        if forward is not None and forward.replaces:
+            return await self._forwarded(endpoint, forward, wish, passed)
+        rung = await self._phone(endpoint, wish)
+        if forward is None or (isinstance(rung, list) and not forward.adds):
+            return rung
+        aside = replace(wish, call_id=wish.beside or secrets.token_hex(18)) if forward.adds else wish
+        forwarded = await self._forwarded(endpoint, forward, aside, passed)
+        if isinstance(rung, Ending) or isinstance(forwarded, Ending):
+            return forwarded if isinstance(rung, Ending) else rung
+        return [*rung, *forwarded]
+
+    async def _phone(self, endpoint: Endpoint, wish: Wish) -> list[Target] | Ending:
+        try:
+            return await self._targets.of_device(endpoint, wish) or NOT_REGISTERED
+        except (ParseError, TransportFailed) as failure:
+            log.warning("quickcall.address_unusable", device_id=endpoint.device.id, reason=str(failure))
+            return unreachable(Side.B) if isinstance(failure, TransportFailed) else BAD_NUMBER
+
+    async def _forwarded(
+        self, endpoint: Endpoint, forward: Forward, wish: Wish, passed: frozenset[str]
+    ) -> Sequence[Target] | Ending:
+        """Return where the number is that an endpoint forwards to."""
+        device = endpoint.device
+        if forward.require_keypress and not wish.keys:
+            log.warning("quickcall.key_unheard", device_id=device.id, forwarded_to=forward.number)
+            return NO_KEYS
+        if device.id in passed or len(passed) >= MAX_FORWARDS:
+            log.warning("quickcall.forward_loop", device_id=device.id, forwarded_to=forward.number)
+            return FORWARD_LOOP
+        local = wish.local
+        if not forward.keep_caller_id:
+            local = identity(*callee_id(endpoint, forward.number), self._directory.realm_of(device.account_id))
+        further = replace(wish, local=local, number=forward.number, auto_answer=False, beside="")
+        found = await self._called(device.account_id, further, passed | {device.id})
+        if isinstance(found, Ending):
+            log.warning("quickcall.forward_failed", device_id=device.id, outcome=found.outcome.value)
+            return found
+        return [
+            replace(
+                target,
+                forwarded_by=target.forwarded_by or device.id,
+                keypress=target.keypress or forward.require_keypress,
+                quiet=target.quiet or forward.ignore_early_media,
+            )
+            for target in found
+        ]
+
+    async def _called(self, account_id: str, wish: Wish, passed: frozenset[str]) -> Sequence[Target] | Ending:
+        """Return where the number of a wish leads."""
+        try:
+            known = self._directory.find_number(account_id, wish.number)
+            device = await self._documents.get(Kind.DEVICE, account_id, known.device_id) if known else None
+            if device is None:
+                return await self._by_route(wish)
+            endpoint = await self._targets.endpoint(device)
+            if endpoint is None or not endpoint.is_usable():
+                return NOT_TO_BE_RUNG
+            return await self.of_endpoint(endpoint, wish, passed)
+        except StoreUnavailable:
+            return STORE_DOWN
+        except TransportFailed:
+            return unreachable(Side.B)
+        except ParseError:
+            return BAD_NUMBER
+
+    async def _by_route(self, wish: Wish) -> Sequence[Target] | Ending:
+        settings = self._settings
+        if not settings.route:
+            return NO_ROUTE
+        uri = SipUri.parse(settings.route.replace("{number}", escape_user(wish.number)))
+        flow = await self._sip.flow_to(uri)
+        remote = NameAddr("", str(uri))
+        credentials = Credentials(settings.username, settings.password) if settings.username else None
+        invitee = Invitee(str(uri), wish.call_id, wish.local, remote, headers=wish.headers)
+        return [Target(invitee, lambda: flow, credentials=credentials, by_uri=True)]
