@@ -31,6 +31,7 @@ from daemon.health import Health, counting
 from daemon.lifecycle import Stage, run_stages
 from daemon.log import set_level
 from daemon.loopwatch import LoopWatch
+from daemon.media import MediaModes
 from daemon.metrics import Metrics, Parts
 from daemon.overwrite import OverwriteNotices
 from daemon.presence import Happening, Presence
@@ -52,6 +53,7 @@ from sip.flow import Address, Transport
 from sip.io.endpoint import Endpoint
 from sip.io.policy import EndpointPolicy
 from sip.io.tls import TlsFiles
+from sip.media.supervisor import MediaPolicy, MediaSupervisor
 from sip.nonce import NonceSigner
 from sip.patience import IDLE_TIMEOUT, StreamLimits
 from sip.registrar import RegistrarPolicy
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from config.listen import HostPort
-    from config.settings import ApiSettings, Settings, SipSettings
+    from config.settings import ApiSettings, MediaSettings, Settings, SipSettings
     from sip.location import Binding
 
 log = structlog.get_logger(__name__)
@@ -116,6 +118,7 @@ class Roost:
         documents = Provisioning(store.documents, listeners=[self._directory, qualifier, webhooks], flusher=control)
         self._undo("flushes", documents.close)
         store.cdrs.days = settings.quickcall.cdr_retention
+        media = await self._media(settings.media)
         calls = self._calls = LiveCalls(endpoint, events, most=settings.quickcall.max_calls, keep=store.cdrs.keep)
         self._undo("calls", calls.close)
         targets = Targets(endpoint, presence, self._directory, self._vendors, documents)
@@ -146,7 +149,7 @@ class Roost:
                 store.tokens,
                 presence,
                 control,
-                Quickcalls(calls, endpoint, targets, dialplan),
+                Quickcalls(calls, MediaModes(endpoint, media, settings.media.address), targets, dialplan),
                 jobs,
                 statuses=DeviceStatuses(presence, self._vendors, calls.in_call),
                 events=events,
@@ -161,7 +164,7 @@ class Roost:
         vitals = self._vitals = Vitals(endpoint, store.values)
         self._undo("vitals", vitals.close)
         requests = RequestFigures()
-        parts = Parts(version("roost"), endpoint, presence, registration, calls, store, watch, requests)
+        parts = Parts(version("roost"), endpoint, presence, registration, calls, store, media, watch, requests)
         url = await self._serve_http(app, Health(Metrics(parts), vitals), requests)
         self._undo("listeners", events.close)
         if created is not None:
@@ -212,6 +215,14 @@ class Roost:
         self._undo("webhooks", webhooks.close)
         events.watch(webhooks.happened)
         return webhooks
+
+    async def _media(self, settings: MediaSettings) -> MediaSupervisor:
+        """Start what gives calls their media workers; it ends after the last call."""
+        policy = MediaPolicy(settings.workers, settings.max_calls, settings.ports, settings.ringback)
+        media = MediaSupervisor(policy)
+        self._undo("media", media.close)
+        await media.start()
+        return media
 
     async def _listen(self, endpoint: Endpoint) -> None:
         for listener in self._settings.sip.listen:

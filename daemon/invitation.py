@@ -44,6 +44,10 @@ class Target:
     """Whether nobody hears what comes before its answer: a forwarded call (contract 6.5)."""
     forwarded_by: str = ""
     """The id of the device that forwards its calls here; empty for what was called itself."""
+    codecs: tuple[str, ...] = ()
+    """What its device takes, by Kazoo's names in its order; empty for what is no device of ours."""
+    enforces_security: bool = False
+    """Whether its device has no media that is not encrypted (contract 6.7)."""
     counts_missed: bool = False
     """Whether the phone is not told that a call was answered elsewhere (`sip.ignore_completed_elsewhere` false)."""
 

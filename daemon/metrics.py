@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from daemon.registration import Registration
     from daemon.store import Store
     from sip.io.endpoint import Endpoint
+    from sip.media.supervisor import MediaSupervisor
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+WORKER_FAULTS: Final = ("start", "warm", "call")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -39,6 +41,7 @@ class Parts:
     registration: Registration
     calls: LiveCalls
     store: Store
+    media: MediaSupervisor
     loop: LoopWatch
     requests: RequestFigures
 
@@ -66,6 +69,7 @@ class Metrics:
         yield from self._sip()
         yield from self._store()
         yield from self._calls()
+        yield from self._media()
         yield _labelled_by(
             ("method", "status"),
             "roost_api_requests",
@@ -120,6 +124,16 @@ class Metrics:
         calls = self._parts.calls
         yield _gauges("roost_calls", "Calls under way, by state.", "state", calls.count_states())
         yield _counter("roost_calls_ended", "Calls that ended, by outcome.", "outcome", calls.ended)
+
+    def _media(self) -> Iterator[Metric]:
+        media = self._parts.media
+        workers = {"warm": media.warm, "call": media.calls}
+        yield _gauges(
+            "roost_media_workers", "Media workers, by what they do: wait for a call, or have one.", "state", workers
+        )
+        yield _gauge("roost_media_room", "Calls for which media.port_range has ports that are free.", media.room)
+        text = "Media workers that did not start, or were lost while they were warm or had a call."
+        yield _counter("roost_media_worker_faults", text, "when", {**dict.fromkeys(WORKER_FAULTS, 0), **media.faults})
 
 
 def _process(started: float) -> Iterator[Metric]:

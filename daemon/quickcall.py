@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import secrets
 import time
 from dataclasses import replace
@@ -15,12 +14,10 @@ from api.ports import GREGORIAN_EPOCH, MediaUnavailable, NoEndpoint, QuickcallFa
 from daemon.call import Order, describe
 from daemon.callrecord import CallRecord
 from daemon.dialplan import NO_KEYS
-from daemon.targets import CALLER_NAME, Wish, codecs, identity, outgoing_headers, wants_srtp
-from sip.bypass import Bypass
+from daemon.targets import CALLER_NAME, Wish, identity, outgoing_headers
 from sip.callflow import MAX_BRANCHES
 from sip.calllimits import CallLimits
 from sip.outcome import Ending, Outcome, Side, best_told
-from sip.uri import SipUri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,10 +27,9 @@ if TYPE_CHECKING:
     from daemon.calls import LiveCalls
     from daemon.dialplan import Dialplan
     from daemon.invitation import Target
-    from daemon.leg import SipUser
+    from daemon.media import CallMedia, MediaModes
     from daemon.targets import Targets
 
-NO_MEDIA_WORKER: Final = "media=process needs the media worker, which this version does not have; ask for media=bypass"
 NEEDS_KEYS: Final = (
     "the device's calls are forwarded and taken by a key (call_forward.require_keypress), which media=bypass cannot"
     " hear; ask for media=process, or set require_keypress to false"
@@ -50,13 +46,13 @@ class Quickcalls:
     def __init__(
         self,
         calls: LiveCalls,
-        sip: SipUser,
+        modes: MediaModes,
         targets: Targets,
         dialplan: Dialplan,
         limits: CallLimits = DEFAULT_LIMITS,
     ) -> None:
         self._calls = calls
-        self._sip = sip
+        self._modes = modes
         self._targets = targets
         self._dialplan = dialplan
         self._limits = limits
@@ -65,8 +61,6 @@ class Quickcalls:
         self, owner: Document, devices: Sequence[Document], options: QuickcallOptions, *, wait: bool
     ) -> Mapping[str, str]:
         """Ring the devices and, once one answers, connect it to the number; see `api.ports.Quickcalls.start`."""
-        if not options.bypass:
-            raise MediaUnavailable(NO_MEDIA_WORKER)
         if self._calls.full:
             raise TooManyCalls(TOO_MANY)
         known = [await self._targets.endpoint(device) for device in devices]
@@ -120,26 +114,33 @@ class Quickcalls:
         wait: bool,
     ) -> Ending | None:
         """Begin the call; with `wait`, return what became of the device."""
+        media = await self._media(endpoints, targets, options)
+        rung = media.rings(Side.A, targets)
+        if isinstance(rung, Ending):
+            media.abandon()
+            return self._absent(record, rung, facts)
+        if self._calls.full:  # since the worker was asked for
+            media.abandon()
+            raise TooManyCalls(TOO_MANY)
         caller = endpoints[0]
         name, shown = options.callee_name, options.callee_number
-        order = Order(
-            targets,
-            self._bypass(endpoints, targets),
-            replace(self._limits, ring_a=float(options.timeout)),
-            lambda wanted: self._dialplan.of_number(wanted, caller, name, shown, keys=not options.bypass),
-            record,
-            facts,
-        )
-        call = self._calls.begin(order)
+
+        async def find_number(wanted: str) -> Sequence[Target] | Ending:
+            found = await self._dialplan.of_number(wanted, caller, name, shown, keys=not options.bypass)
+            return found if isinstance(found, Ending) else media.rings(Side.B, found)
+
+        limits = replace(self._limits, ring_a=float(options.timeout))
+        call = self._calls.begin(Order(rung, media.plan, limits, find_number, record, facts))
+        media.attach(call)
         # Shielded: whoever waits may go away, and the call goes on.
         return await asyncio.shield(call.device_answered) if wait else None
 
-    def _bypass(self, endpoints: Sequence[Endpoint], targets: Sequence[Target]) -> Bypass:
-        devices = [endpoint.device for endpoint in endpoints]
-        secure = all(wants_srtp(device) for device in devices)
-        key = base64.b64encode(secrets.token_bytes(30)).decode() if secure else ""
-        address = SipUri.parse(self._sip.contact_uri(targets[0].find_flow())).host
-        return Bypass(codecs(devices), address, session_id=secrets.randbelow(2**31), srtp_key=key)
+    async def _media(
+        self, endpoints: Sequence[Endpoint], targets: Sequence[Target], options: QuickcallOptions
+    ) -> CallMedia:
+        if options.bypass:
+            return self._modes.between([endpoint.device for endpoint in endpoints], targets)
+        return await self._modes.through(targets, early_media=not options.ignore_early_media)
 
 
 def _call_ids(endpoints: Sequence[Endpoint]) -> dict[str, str]:
@@ -183,5 +184,6 @@ _SENTENCES: Final = {
     Outcome.UNREACHABLE: "the device cannot be reached",
     Outcome.TIMEOUT: "the device gave no sign of life",
     Outcome.CANCELLED: "the call was cancelled",
+    Outcome.WORKER_LOST: "worker lost: the process that had the call's media has died",
     Outcome.SHUTDOWN: "the daemon is stopping",
 }

@@ -138,6 +138,8 @@ class Targets:
             device_id=device.id,
             credentials=Credentials(username, password) if username and password else None,
             talk=wish.auto_answer,
+            codecs=tuple(codecs((device,))),
+            enforces_security=at(device.data, "media", "encryption", "enforce_security") is True,
             counts_missed=_sip(device).get("ignore_completed_elsewhere") is False,
         )
 

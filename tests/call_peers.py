@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sip.errors import TransportFailed
 from sip.flow import Address, Flow, Transport
 from sip.message import Request, Response
+from sip.outcome import Side
+from sip.sdp import SessionDescription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,11 +17,15 @@ if TYPE_CHECKING:
     from api.ports import Document, Kind
     from sip.errors import SipError
     from sip.location import Binding
+    from sip.media.supervisor import NoMedia
+    from sip.mediaplan import Source
     from sip.uri import SipUri
 
+WORKER_PORTS = {Side.A: 9000, Side.B: 9002}
 
-def flow(port: int, host: str = "10.0.0.7") -> Flow:
-    return Flow(Transport.UDP, Address("192.0.2.1", 5060), Address(host, port))
+
+def flow(port: int, host: str = "10.0.0.7", *, local: str = "192.0.2.1") -> Flow:
+    return Flow(Transport.UDP, Address(local, 5060), Address(host, port))
 
 
 def sdp(port: int, *attributes: str) -> bytes:
@@ -137,3 +143,43 @@ class FakeDocuments:
 
     async def get(self, kind: Kind, account_id: str, document_id: str) -> Document | None:
         return self.documents.get((kind, document_id))
+
+
+class FakeWorker:
+    """Implements `daemon.media.Worker`: it has G.711 and G.722, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: dict[Side, SessionDescription] = {}
+        self.hears: dict[Side, Source] = {}
+        self.closed = 0
+
+    def offer(self, side: Side) -> SessionDescription:
+        lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
+        lines += [f"m=audio {WORKER_PORTS[side]} RTP/AVP 0 8 9 101", "a=rtpmap:101 telephone-event/8000"]
+        return SessionDescription.parse("".join(f"{line}\r\n" for line in lines).encode())
+
+    def point(self, side: Side, said: SessionDescription) -> None:
+        self.said[side] = said
+
+    def hear(self, side: Side, source: Source) -> None:
+        self.hears[side] = source
+
+    def listen(self, on_lost: Callable[[], None], on_pressed: Callable[[Side, str], None], /) -> None:
+        self.lose, self.press = on_lost, on_pressed
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass
+class FakeWorkers:
+    """Implements `daemon.media.Workers`."""
+
+    given: list[FakeWorker] = field(default_factory=list)
+    refusal: NoMedia | None = None
+
+    async def open(self) -> FakeWorker:
+        if self.refusal is not None:
+            raise self.refusal
+        self.given.append(FakeWorker())
+        return self.given[-1]

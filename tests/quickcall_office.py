@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from call_peers import FakeBindings, FakeDocuments, FakeSip, FakeTransaction, Sent, flow, sdp
+from call_peers import FakeBindings, FakeDocuments, FakeSip, FakeTransaction, FakeWorkers, Sent, flow, sdp
 
 from api.ports import Document, Kind, QuickcallOptions
 from config.settings import QuickcallSettings
 from daemon.calls import LiveCalls
 from daemon.dialplan import Dialplan
 from daemon.directory import Directory
+from daemon.media import MediaModes
 from daemon.quickcall import Quickcalls
 from daemon.targets import Targets
 from sip.calllimits import CallLimits
@@ -66,7 +67,9 @@ class World:
             self.documents,
         )
         dialplan = Dialplan(self.sip, targets, self.directory, self.documents, settings or QuickcallSettings())
-        self.quickcalls = Quickcalls(self.live, self.sip, targets, dialplan, limits or CallLimits())
+        self.workers = FakeWorkers()
+        modes = MediaModes(self.sip, self.workers, "")
+        self.quickcalls = Quickcalls(self.live, modes, targets, dialplan, limits or CallLimits())
         self.put(document(Kind.ACCOUNT, ACCOUNT, {"name": "Office", "realm": "office.example"}))
 
     def emit(self, account_id: str, name: str, data: Mapping[str, object]) -> None:

@@ -12,7 +12,6 @@ from call_peers import FakeTransaction, Sent, flow, sdp
 from quickcall_office import YEALINK, World, options, settle
 
 from api.ports import (
-    MediaUnavailable,
     NoEndpoint,
     QuickcallFailed,
     TooManyCalls,
@@ -232,14 +231,6 @@ async def test_a_device_that_may_not_be_rung_is_no_endpoint(world: World, data: 
     """500 in the API (contract 5.10)."""
     with pytest.raises(NoEndpoint):
         await world.call(world.device("1001", 5001, **data))
-
-
-async def test_media_through_us_is_refused_before_anything_rings(world: World) -> None:
-    """Not silently the other mode."""
-    with pytest.raises(MediaUnavailable, match="media=bypass"):
-        await world.call(world.device("1001", 5001), bypass=False)
-
-    assert not world.sip.sent
 
 
 async def test_who_waits_hears_of_the_answer(world: World) -> None:

@@ -64,6 +64,11 @@ class LiveBridge:
             if not self._port <= audio_of(offer).port < self._port + PORTS_PER_CALL:
                 raise WorkerFailed("it does not keep to its RTP ports")
 
+    @property
+    def lost(self) -> bool:
+        """Whether the worker could not go on."""
+        return self._lost.done()
+
     def listen(self, on_lost: Callable[[], None], on_pressed: Callable[[Side, str], None]) -> None:
         """Say who is to hear that the worker is lost, once, and which keys are pressed."""
         self._on_lost, self._on_pressed = on_lost, on_pressed

@@ -11,6 +11,7 @@ import structlog
 from sip.media.process import WorkerFailed, WorkerProcess
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Sequence
 
 log = structlog.get_logger(__name__)
@@ -22,10 +23,11 @@ BACKOFF: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 class WorkerPool:
     """Keeps so many workers warm, and sees every one of its workers out."""
 
-    def __init__(self, size: int, sounds: Sequence[int], chance: Callable[[], float]) -> None:
+    def __init__(self, size: int, sounds: Sequence[int], chance: Callable[[], float], faults: Counter[str]) -> None:
         self._size = size
         self._sounds = sounds
         self._chance = chance
+        self._faults = faults
         self._warm: list[WorkerProcess] = []
         self._filler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,6 +78,7 @@ class WorkerPool:
             except WorkerFailed as failure:
                 delay = BACKOFF[min(failures, len(BACKOFF) - 1)] * (1 + self._chance() / 2)
                 failures += 1
+                self._faults["start"] += 1
                 log.warning("media.worker_failed", reason=str(failure), again_in=round(delay, 1))
                 await asyncio.sleep(delay)
                 continue
@@ -91,6 +94,7 @@ class WorkerPool:
         """Replace a warm worker that died. Its death is told at once, so none that is dead is ever given out."""
         if worker in self._warm:
             self._warm.remove(worker)
+            self._faults["warm"] += 1
             log.warning("media.worker_lost", pid=worker.pid)
             self.dismiss(worker, self.fill)
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -45,6 +46,10 @@ class NoMedia(Exception):
     """A call cannot have its media here, and why."""
 
 
+class NoRoom(NoMedia):
+    """Others have all that there is; it passes."""
+
+
 @dataclass(frozen=True, slots=True)
 class MediaPolicy:
     """What the operator chose; the defaults are those of the settings."""
@@ -65,7 +70,9 @@ class MediaSupervisor:
         self._loop = asyncio.get_running_loop()
         self._ports = PortRange(*policy.ports, secrets.randbelow)
         self._sounds: list[int] = []
-        self._pool = WorkerPool(policy.workers, self._sounds, random.random)
+        self.faults: Counter[str] = Counter()
+        """How many workers did not start, and how many were lost while they were warm or had a call."""
+        self._pool = WorkerPool(policy.workers, self._sounds, random.random, self.faults)
         self._bridges: dict[str, LiveBridge] = {}
         """By the Call-IDs of our calls to the workers."""
         self._calls = 0
@@ -76,6 +83,11 @@ class MediaSupervisor:
     def calls(self) -> int:
         """How many calls have a worker."""
         return self._calls
+
+    @property
+    def room(self) -> int:
+        """How many calls more there are ports for."""
+        return len(self._ports)
 
     @property
     def warm(self) -> int:
@@ -97,7 +109,7 @@ class MediaSupervisor:
         if self._endpoint is None:
             raise NoMedia(MISSING)
         if self._calls >= self._policy.max_calls:
-            raise NoMedia(TOO_MANY)
+            raise NoRoom(TOO_MANY)
         self._calls += 1
         try:
             return await self._try_workers(self._endpoint)
@@ -141,6 +153,7 @@ class MediaSupervisor:
                 return await self._try_worker(endpoint)
             except (WorkerFailed, SipError, TimeoutError, asyncio.TimeoutError) as failure:
                 reason = str(failure) or f"it did not answer within {SETUP_LIMIT:g} s"
+                self.faults["start"] += 1
                 log.warning("media.worker_failed", reason=reason)
         raise NoMedia(f"no media worker can be had: {reason}")
 
@@ -148,7 +161,7 @@ class MediaSupervisor:
         """Let one worker make its offers, or let go of it."""
         port = self._ports.take(self._loop.time())
         if port is None:
-            raise NoMedia(NO_PORTS)
+            raise NoRoom(NO_PORTS)
         try:
             worker = await self._pool.take()
         except BaseException:
@@ -168,6 +181,7 @@ class MediaSupervisor:
     def _let_go(self, bridge: LiveBridge, worker: WorkerProcess, port: int) -> None:
         """Take back what a call used; its ports are free when its worker has ended."""
         self._calls -= 1
+        self.faults["call"] += bridge.lost
         for call_id in bridge.call_ids:
             self._bridges.pop(call_id, None)
         self._pool.dismiss(worker, lambda: self._return(port, tainted=False))

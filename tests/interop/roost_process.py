@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -28,6 +29,8 @@ API_HOST = "127.0.0.1"
 START_LIMIT = 15.0
 STOP_LIMIT = 10.0
 ANSWER_LIMIT = 10.0
+RTP_PORTS = 200
+"""Enough for the calls of `media.max_calls`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class Roost:
         self.tls_port = free_port() if tls else 0
         self.api_port = free_port()
         self.route_port = free_port()
+        self.rtp_port = secrets.choice(range(2000, 10_000, RTP_PORTS))
+        """The first of those for media; `free_port` gives none of them."""
         self.account_id = ""
         self.api_key = ""
         self.token = ""
@@ -181,9 +186,13 @@ class Roost:
         """Ask for a check-sync."""
         return self.on_account("POST", f"/devices/{device.id}/sync")
 
-    def quickcall(self, device: Device, number: str, query: str = "?media=bypass") -> Answer:
+    def quickcall(self, device: Device, number: str, query: str = "?media=bypass", *, method: str = "GET") -> Answer:
         """Ask for a quickcall."""
-        return self.on_account("GET", f"/devices/{device.id}/quickcall/{number}{query}")
+        return self.on_account(method, f"/devices/{device.id}/quickcall/{number}{query}")
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the media workers."""
+        return [pid for pid in children_of(self.pid) if b"sip.media.worker" in _command_line(pid)]
 
     def log_text(self) -> str:
         """Return all that the daemon printed."""
@@ -218,6 +227,8 @@ class Roost:
             "sip": {"listen": listen, "min_expires": 1},
             "api": {"listen": f"{API_HOST}:{self.api_port}"},
             "store": {"path": str(self.database)},
+            # No worker is kept warm for tests that need none; the ports are those of this daemon alone.
+            "media": {"workers": 0, "port_range": f"{self.rtp_port}-{self.rtp_port + RTP_PORTS - 1}"},
             "quickcall": {"route": f"sip:{{number}}@{self.host}:{self.route_port}"},
             "log": {"level": "debug", "format": "json"},
         }
@@ -247,3 +258,18 @@ def resident_kilobytes(pid: int) -> int:
     """Return how much memory the process holds."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the process ids of a process's children; none where it is gone."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
