@@ -40,7 +40,7 @@ from daemon.qualify import Qualifier
 from daemon.quickcall import Quickcalls
 from daemon.registration import Registration, RegistrationPolicy
 from daemon.status import DeviceStatuses
-from daemon.store import Store
+from daemon.store import Occupancy, Store
 from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
 from daemon.targets import Targets
@@ -94,7 +94,9 @@ class Roost:
     async def start(self) -> None:
         """Open the store, load what phones were told, and listen. Raises OSError where an address cannot be bound."""
         settings = self._settings
-        store = await Store.open(Path(settings.store.path), token_ttl=settings.api.token_ttl)
+        path = Path(settings.store.path)
+        self._undo("database", Occupancy(path).release)
+        store = await Store.open(path, token_ttl=settings.api.token_ttl)
         self._undo("store", store.close)
         created = await bootstrap(store, settings)
         events = EventBus()

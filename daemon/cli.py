@@ -13,12 +13,13 @@ from config.loader import known_keys, load
 from config.values import to_toml
 from daemon.cli_accounts import account, init, token
 from daemon.cli_config import config_option, load_settings
+from daemon.cli_data import backup, restore
 from daemon.cli_install import install, uninstall
 from daemon.cli_sync import sync
 from daemon.cli_tls import tls
 from daemon.lifecycle import Notifier, serve
 from daemon.log import MASK, configure_logging
-from daemon.store import MigrationRefused
+from daemon.store import InUse, MigrationRefused
 
 try:
     from uvloop import run as run_loop
@@ -45,6 +46,8 @@ main.add_command(tls)
 main.add_command(sync)
 main.add_command(install)
 main.add_command(uninstall)
+main.add_command(backup)
+main.add_command(restore)
 
 
 @main.command()
@@ -59,7 +62,7 @@ def run(config: Path | None) -> None:
     configure_logging(loaded.settings.log)
     try:
         run_loop(_serve(loaded.settings, lambda: load(config, os.environ).settings))
-    except (OSError, PortError, MigrationRefused) as error:
+    except (OSError, PortError, MigrationRefused, InUse) as error:
         raise click.ClickException(f"cannot start: {error}") from error
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import subprocess
+import sys
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,11 @@ def schema_of(path: Path) -> tuple[int, list[tuple[str, str]]]:
     defined = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
     connection.close()
     return version, defined
+
+
+def names_beside(path: Path) -> list[str]:
+    """Return the names in a file's folder, sorted."""
+    return sorted(each.name for each in path.parent.iterdir())
 
 
 def test_steps_are_numbered_without_a_gap_and_shipped() -> None:
@@ -95,17 +102,66 @@ async def test_documents_outlive_the_step_that_makes_their_table_anew(store_path
     connection.close()
 
 
-async def test_older_database_is_copied_before_it_is_changed(store_path: Path) -> None:
-    """The copy is whole, readable by the owner alone, and named after the first step that was taken."""
-    await build(store_path, SHIPPED[:1])
+@pytest.mark.parametrize("version", range(1, NEWEST))
+async def test_older_database_is_copied_before_it_is_changed(store_path: Path, version: int) -> None:
+    """Once, however many steps are taken; the copy is whole, its owner's alone, and named after its version."""
+    await build(store_path, SHIPPED[:version])
     before = schema_of(store_path)
     await (await Store.open(store_path)).close()
 
-    copy = store_path.with_name("roost.db.before-2")
+    copy = store_path.with_name(f"roost.db.version-{version}")
     assert schema_of(copy) == before
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    copies = [f"roost.db.before-{step}" for step in range(2, NEWEST + 1)]
-    assert sorted(path.name for path in store_path.parent.iterdir()) == ["roost.db", *copies]
+    assert names_beside(store_path) == ["roost.db", copy.name]
+
+
+async def test_copies_of_the_last_versions_are_kept(store_path: Path) -> None:
+    """Version 10 is later than version 9, and what only looks like a copy is nobody's to delete."""
+    await build(store_path, SHIPPED[:1])
+    for version in (7, 8, 9, 10):
+        store_path.with_name(f"roost.db.version-{version}").touch()
+    store_path.with_name("roost.db.version-2.mine").touch()
+    await (await Store.open(store_path)).close()
+
+    copies = [f"roost.db.version-{version}" for version in (10, 8, 9)]
+    assert names_beside(store_path) == sorted(["roost.db", "roost.db.version-2.mine", *copies])
+
+
+async def test_database_that_cannot_be_copied_is_not_migrated(store_path: Path) -> None:
+    """A folder that no file can be put into stands for the full disk; the reason is told and nothing is changed."""
+    await build(store_path, SHIPPED[:1])
+    before = schema_of(store_path)
+    store_path.with_name("roost.db.version-1").mkdir()  # what a rename cannot replace
+
+    with pytest.raises(MigrationRefused, match=r"cannot copy .*without a copy nothing"):
+        await Store.open(store_path)
+    assert schema_of(store_path) == before
+    assert names_beside(store_path) == ["roost.db", "roost.db.version-1"]
+
+
+OPEN_WITH_LITTLE_ROOM = """
+import asyncio, pathlib, resource, sys
+from daemon.store import Store
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+asyncio.run(Store.open(pathlib.Path(sys.argv[1])))
+"""
+
+
+async def test_full_disk_is_told_and_nothing_is_migrated(store_path: Path) -> None:
+    """Files may not grow over 64 kB here, as on a disk with no more room; the database itself is larger."""
+    await build(store_path, SHIPPED[:1])
+    connection = sqlite3.connect(store_path)
+    with connection:
+        connection.execute("INSERT INTO api_keys (account_id, api_key, digest) VALUES ('a', 'key', zeroblob(100000))")
+    connection.close()
+    before = schema_of(store_path)
+    command = [sys.executable, "-c", OPEN_WITH_LITTLE_ROOM, str(store_path)]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+
+    assert "MigrationRefused: cannot copy" in done.stderr
+    assert "make room and start again" in done.stderr
+    assert schema_of(store_path) == before
+    assert [name for name in names_beside(store_path) if "version" in name] == []
 
 
 @pytest.mark.parametrize("version", [0, NEWEST])
@@ -113,7 +169,7 @@ async def test_new_and_current_databases_are_not_copied(store_path: Path, versio
     """There is nothing to lose."""
     await build(store_path, SHIPPED[:version])
     await (await Store.open(store_path)).close()
-    assert [path.name for path in store_path.parent.iterdir()] == ["roost.db"]
+    assert names_beside(store_path) == ["roost.db"]
 
 
 async def test_newer_database_is_refused_untouched(store_path: Path) -> None:

@@ -6,6 +6,7 @@ from daemon.store.bindings import StoredBindings
 from daemon.store.deliveries import DeliveryRecord, StoredDeliveries
 from daemon.store.documents import Change, StoredDocuments
 from daemon.store.migrations import MigrationRefused
+from daemon.store.occupancy import InUse, Occupancy
 from daemon.store.store import MasterExists, NewAccount, Store
 from daemon.store.sync_jobs import JobRecord, StoredJobs
 from daemon.store.tokens import StoredTokens
@@ -14,10 +15,12 @@ from daemon.store.values import StoredValues
 __all__ = [
     "Change",
     "DeliveryRecord",
+    "InUse",
     "JobRecord",
     "MasterExists",
     "MigrationRefused",
     "NewAccount",
+    "Occupancy",
     "Store",
     "StoredBindings",
     "StoredDeliveries",

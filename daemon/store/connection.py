@@ -31,13 +31,18 @@ def prepare_file(path: Path) -> None:
 
     SQLite gives the files beside it (`-wal`, `-shm`) the same mode.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    prepare_folder(path)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         # Not opened: closing any descriptor of a file gives up all the locks that this process has on it.
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
+
+
+def prepare_folder(path: Path) -> None:
+    """Make the folder that the file is in, if it is missing."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 async def connect(path: Path, pragmas: Sequence[str], *, busy_timeout: float = BUSY_TIMEOUT) -> aiosqlite.Connection:

@@ -5,20 +5,24 @@ The number of the last step taken is the file's `PRAGMA user_version`. A step th
 
 from __future__ import annotations
 
-import os
+import asyncio
+import re
 import sqlite3
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import aiosqlite
 import structlog
+
+from daemon.store.backup import BackupFailed, back_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import aiosqlite
+
+COPIES_KEPT: Final = 3  # of the versions before the last ones
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -42,12 +46,23 @@ def shipped_migrations() -> tuple[Migration, ...]:
     return tuple(Migration(version, sql) for version, sql in steps)
 
 
-async def migrate(connection: aiosqlite.Connection, path: Path, migrations: Sequence[Migration]) -> None:
+async def migrate(
+    connection: aiosqlite.Connection, path: Path, migrations: Sequence[Migration], *, copy_first: bool = True
+) -> None:
     """Take the steps that are missing; safe against another process that does the same at this moment.
 
-    Before each step N a database that holds something is copied to `NAME.before-N`. Raises MigrationRefused for a newer
-    database and for one of another program.
+    Before its first step a database of version N that holds something is copied to `NAME.version-N`. Raises
+    MigrationRefused for a newer database, for one of another program, and where the copy cannot be made: then nothing
+    was changed.
     """
+    version = await check_version(connection, path, migrations)
+    copied = version == 0 or not copy_first
+    for migration in migrations[version:]:
+        copied |= await _apply(connection, migration, copy_first=None if copied else path)
+
+
+async def check_version(connection: aiosqlite.Connection, path: Path, migrations: Sequence[Migration]) -> int:
+    """Return the version of a database that can be brought up to date. Raises MigrationRefused for another one."""
     version = await _version(connection)
     newest = migrations[-1].version
     if version > newest:
@@ -56,17 +71,19 @@ async def migrate(connection: aiosqlite.Connection, path: Path, migrations: Sequ
         )
     if version == 0 and await _has_tables(connection) and await _version(connection) == 0:
         raise MigrationRefused(f"{path} is a database of another program")
-    holds_something = version > 0
-    for migration in migrations[version:]:
-        await _apply(connection, migration, copy_first=path if holds_something else None)
+    return version
 
 
-async def _apply(connection: aiosqlite.Connection, migration: Migration, *, copy_first: Path | None) -> None:
+async def _apply(connection: aiosqlite.Connection, migration: Migration, *, copy_first: Path | None) -> bool:
+    """Take a step that nobody else has taken, and return whether a copy was made."""
+    copied = False
     await connection.execute("BEGIN IMMEDIATE")
     try:
-        if await _version(connection) < migration.version:  # else another process was faster
+        version = await _version(connection)
+        if version < migration.version:  # else another process was faster
             if copy_first is not None:
-                await _back_up(copy_first, migration.version)
+                await asyncio.to_thread(_copy, copy_first, version)
+                copied = True
             for statement in _statements(migration.sql):
                 await connection.execute(statement)
             await connection.execute(f"PRAGMA user_version = {migration.version:d}")
@@ -75,6 +92,29 @@ async def _apply(connection: aiosqlite.Connection, migration: Migration, *, copy
     except BaseException:
         await connection.rollback()
         raise
+    return copied
+
+
+def _copy(path: Path, version: int) -> None:
+    # By a connection that reads the last commit, while ours holds the lock: nobody else changes the file meanwhile.
+    target = path.with_name(f"{path.name}.version-{version}")
+    try:
+        back_up(path, target, replace=True)
+    except BackupFailed as error:
+        raise MigrationRefused(f"{error}; without a copy nothing of it is changed: make room and start again") from None
+    _log.info("store.backed_up", path=str(target))
+    for old in _copies(path)[:-COPIES_KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def _copies(path: Path) -> list[Path]:
+    """Return the copies that earlier migrations left, the oldest version first."""
+    found = {
+        int(match[1]): each
+        for each in path.parent.iterdir()
+        if (match := re.fullmatch(re.escape(path.name) + r"\.version-([0-9]{1,9})", each.name, re.ASCII))
+    }
+    return [found[version] for version in sorted(found)]
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -84,30 +124,6 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(pending):
             yield pending
             pending = ""
-
-
-async def _back_up(path: Path, step: int) -> None:
-    # By a connection that reads the last commit, while ours holds the lock: nobody else changes the file meanwhile.
-    target = path.with_name(f"{path.name}.before-{step}")
-    with _whole_file(target) as name:
-        async with aiosqlite.connect(path) as reader:
-            await reader.execute("VACUUM INTO ?", (name,))
-    _log.info("store.backed_up", path=str(target))
-
-
-@contextmanager
-def _whole_file(target: Path) -> Iterator[str]:
-    """Give the name of an empty file that gets its name, and reaches the disk, only when it is whole."""
-    descriptor, name = tempfile.mkstemp(prefix=f"{target.name}.", dir=target.parent)
-    try:
-        yield name
-        os.fsync(descriptor)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink()
-        raise
-    finally:
-        os.close(descriptor)
 
 
 async def _version(connection: aiosqlite.Connection) -> int:
