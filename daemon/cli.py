@@ -1,4 +1,4 @@
-"""The command `roost`. Exit status 0 is success, 1 a failure that was told, 2 a wrong command line or configuration."""
+"""The command `roost`: its group, and the commands that run the daemon."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import click
 from api.ports import PortError
 from config.loader import known_keys, load
 from config.values import to_toml
-from daemon.cli_accounts import account, init, token
+from daemon.cli_accounts import account, init
 from daemon.cli_config import config_option, load_settings
 from daemon.cli_data import backup, restore
+from daemon.cli_devices import device
 from daemon.cli_install import install, uninstall
+from daemon.cli_status import status
 from daemon.cli_sync import sync
 from daemon.cli_tls import tls
+from daemon.cli_tokens import token
+from daemon.cli_users import user
 from daemon.lifecycle import Notifier, serve
 from daemon.log import MASK, configure_logging
 from daemon.store import InUse, MigrationRefused
@@ -33,7 +37,21 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+STATUSES = """\b
+Exit status:
+  0  success; also Ctrl-C in what goes on until then (status --watch, logs)
+  1  a failure, which was told; also Ctrl-C elsewhere
+  2  a wrong command line or configuration
+  3  the daemon does not answer
+
+Most commands talk to the daemon that runs on this host. They make themselves a token in its database, as root or the
+database's owner may, and end it when they are done."""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=STATUSES,
+)
 @click.version_option(version("roost"), prog_name="roost")
 def main() -> None:
     """Roost: a SIP registrar with a control API, compatible with Kazoo's devices API."""
@@ -41,8 +59,11 @@ def main() -> None:
 
 main.add_command(init)
 main.add_command(account)
+main.add_command(device)
+main.add_command(user)
 main.add_command(token)
 main.add_command(tls)
+main.add_command(status)
 main.add_command(sync)
 main.add_command(install)
 main.add_command(uninstall)

@@ -96,9 +96,7 @@ class Client:
         """Make a token that may do everything, and return all accounts."""
         async with open_store(self._settings) as store:
             accounts = await store.list_accounts()
-            master = next((each for each in accounts if each.private.get("pvt_superduper_admin") is True), None)
-            if master is None:
-                raise click.ClickException("there is no account at all: `roost init` makes the first")
+            master = find_master(accounts)
             self._tokens.append(await store.tokens.issue(TokenIdentity(master.id, None, API_AUTH), ttl=TOKEN_TTL))
         return accounts
 
@@ -164,6 +162,14 @@ def find_account(accounts: Sequence[Document], text: str) -> Document:
     return found[0]
 
 
+def find_master(accounts: Sequence[Document]) -> Document:
+    """Return the account that may do everything. Raises ClickException where there is none."""
+    for account in accounts:
+        if account.private.get("pvt_superduper_admin") is True:
+            return account
+    raise click.ClickException("there is no account at all: `roost init` makes the first")
+
+
 def part(text: str) -> str:
     """Return the text as a part of a path."""
     return quote(text, safe="")
@@ -190,6 +196,6 @@ def _reason(envelope: Answer) -> str:
 
 def _address(listen: HostPort) -> str:
     if not listen.port:
-        raise click.ClickException("api.listen has port 0, so the daemon's address cannot be known from here")
+        raise Unreachable("api.listen has port 0, so the daemon's address cannot be known from here")
     host = _ANY_ADDRESS.get(listen.host, listen.host)
     return f"http://{f'[{host}]' if ':' in host else host}:{listen.port}/v2"

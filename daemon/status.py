@@ -48,6 +48,7 @@ class DeviceStatuses:
             user_agent=mend(binding.user_agent),
             vendor=self._vendors.match(binding.user_agent).name,
             expires_in=max(0, round(binding.expires_at - moment)),
+            first_registered_at=int(binding.first_registered + unix) + GREGORIAN_EPOCH,
             registered_at=int(binding.registered_at + unix) + GREGORIAN_EPOCH,
             reachable=REACHABLE[binding.reach],
             last_seen=int(max(binding.last_seen, binding.registered_at) + unix) + GREGORIAN_EPOCH,

@@ -104,6 +104,7 @@ class TableStatuses:
                 user_agent=each.user_agent,
                 vendor="unknown",
                 expires_in=each.expires_in,
+                first_registered_at=each.first_registered,
                 registered_at=each.last_registered,
                 reachable=None,
                 last_seen=each.last_registered,

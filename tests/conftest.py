@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +15,11 @@ from api_client import Api
 from daemon.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable
 
     from pytest_aiohttp.plugin import AiohttpClient
+
+    Roost = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class HandClock:
@@ -48,3 +54,28 @@ async def store(store_path: Path, clock: HandClock) -> AsyncIterator[Store]:
 async def api(aiohttp_client: AiohttpClient, store: Store) -> Api:
     """Serve the whole API over an empty store with a master account."""
     return await Api.start(aiohttp_client, store)
+
+
+@pytest.fixture
+def roost(tmp_path: Path) -> Roost:
+    """Run `roost` with these arguments and variables, in a folder of the test's own."""
+
+    def run(*arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "STATE_"))}
+        # Port 1: where no daemon is.
+        environ |= {"PYTHONPATH": str(Path(__file__).parent.parent), "ROOST_API_LISTEN": "127.0.0.1:1"} | variables
+        command = [sys.executable, "-m", "daemon", *arguments]
+        return subprocess.run(
+            command, input=stdin, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def master(roost: Roost) -> dict[str, str]:
+    """Make the master account and return what `init` printed."""
+    done = roost("init", "--name", "Master", "--realm", "SIP.Example.com", "--json")
+    assert 0 == done.returncode, done.stderr
+    facts: dict[str, str] = json.loads(done.stdout)
+    return facts

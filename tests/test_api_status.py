@@ -47,7 +47,17 @@ async def test_details(api: Api, devices: list[str]) -> None:
     assert row["reachable"] is None
     assert [contact["transport"] for contact in row["contacts"]] == ["udp", "tcp"]
     assert set(row["contacts"][0]) == {
-        *("contact", "source", "transport", "user_agent", "vendor", "expires_in", "registered_at", "reachable"),
+        *(
+            "contact",
+            "source",
+            "transport",
+            "user_agent",
+            "vendor",
+            "expires_in",
+            "first_registered_at",
+            "registered_at",
+            "reachable",
+        ),
         *("last_seen", "latency_ms", "path", "instance"),
     }
 

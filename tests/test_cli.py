@@ -23,30 +23,6 @@ if TYPE_CHECKING:
     Roost = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture
-def roost(tmp_path: Path) -> Roost:
-    """Run `roost` with these arguments and variables, in a folder of the test's own."""
-
-    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("ROOST_", "STATE_"))}
-        environ |= {"PYTHONPATH": str(Path(__file__).parent.parent)} | variables
-        command = [sys.executable, "-m", "daemon", *arguments]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
-
-
-@pytest.fixture
-def master(roost: Roost) -> dict[str, str]:
-    """Make the master account and return what `init` printed."""
-    done = roost("init", "--name", "Master", "--realm", "SIP.Example.com", "--json")
-    assert 0 == done.returncode, done.stderr
-    facts: dict[str, str] = json.loads(done.stdout)
-    return facts
-
-
 def identify(tmp_path: Path, token: str, *, after: float = 0.0) -> str | None:
     """Return the account a token speaks for, `after` seconds from now."""
 

@@ -30,6 +30,7 @@ WHOLE_TABLE = {
     "bindings_LOAD",  # once, at start
     "deliveries_OPEN",  # once, at start: the index of what is open, which is little
     "sync_jobs_RUNNING",  # once, at start: as above
+    "tokens_LIST",  # by hand, and that is what is asked for
     "bindings_REMOVE_OVER",  # once, at start: an index would cost every REGISTER
 }
 ALLOWED = re.compile(

@@ -78,6 +78,8 @@ class ContactStatus:
     vendor: str
     """The row of the vendor table."""
     expires_in: int
+    first_registered_at: int
+    """When the first REGISTER came of those that kept it up without a gap."""
     registered_at: int
     """When the last REGISTER came."""
     reachable: bool | None

@@ -6,6 +6,7 @@ A token is looked up by its SHA-256, which is all that is kept of it; the time o
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -25,14 +26,22 @@ if TYPE_CHECKING:
     from daemon.store.database import Database
     from daemon.store.documents import Change
 
+ID_LENGTH = 16  # hex digits of a token's digest that name it: enough for no two to be the same
+DIGEST_SIZE = 32  # bytes of a SHA-256
 MAX_TOKEN = 256  # characters; ours have 43
 CACHE_SIZE = 10_000  # tokens in use at a time
 CACHE_AGE = 60.0  # seconds after which a revocation by another process is seen
 PURGE_INTERVAL = 600.0  # seconds between removals of the tokens that are over
 
+_ID = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}", re.ASCII)
 _ADD = "INSERT INTO tokens (digest, account_id, owner_id, method, expires_at) VALUES (?, ?, ?, ?, ?)"
 _FIND = "SELECT account_id, owner_id, method, expires_at FROM tokens WHERE digest = ?"
 _REVOKE = "DELETE FROM tokens WHERE digest = ?"
+_LIST = """
+SELECT lower(hex(digest)), account_id, owner_id, method, expires_at FROM tokens
+WHERE expires_at IS NULL OR expires_at > ? ORDER BY account_id, expires_at
+"""
+_REVOKE_BY_ID = "DELETE FROM tokens WHERE digest BETWEEN ? AND ?"
 _PURGE = "DELETE FROM tokens WHERE expires_at <= ?"
 _API_KEY = """
 SELECT k.api_key FROM api_keys k JOIN documents d ON d.account_id = k.account_id AND d.id = k.account_id
@@ -51,6 +60,18 @@ class _Known(NamedTuple):
     identity: TokenIdentity
     expires_at: float
     read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ListedToken:
+    """What is known of a token; from its id the token cannot be found out."""
+
+    id: str
+    account_id: str
+    owner_id: str | None
+    method: str
+    expires_at: int | None
+    """Unix seconds; None is never."""
 
 
 @dataclass(slots=True)
@@ -118,6 +139,24 @@ class StoredTokens:
 
         await self._database.write(job, self._cache.drop)
 
+    async def list(self) -> Sequence[ListedToken]:
+        """Return the tokens that are good now, by account."""
+        rows = await self._database.read(_LIST, (int(self._clock()),))
+        return [ListedToken(digest[:ID_LENGTH], *rest) for digest, *rest in rows]
+
+    async def revoke_by_id(self, token_id: str) -> bool:
+        """End the token of that id, and return whether there was one."""
+        if _ID.fullmatch(token_id) is None:
+            return False
+        first = bytes.fromhex(token_id)
+        last = first.ljust(DIGEST_SIZE, b"\xff")
+
+        async def job(connection: aiosqlite.Connection) -> bool:
+            cursor = await connection.execute(_REVOKE_BY_ID, (first, last))
+            return cursor.rowcount > 0
+
+        return await self._database.write(job, lambda _found: self._cache.drop(None))
+
     async def account_by_api_key(self, api_key: str) -> Document | None:
         """Return the account that has this API key, compared in constant time."""
         for *row, stored in await self._database.read(queries.BY_API_KEY, {"digest": digest_of(api_key)}):
@@ -174,6 +213,11 @@ class StoredTokens:
             self._cache.put(digest, known, generation)
             return known
         return None
+
+
+def token_id_of(token: str) -> str:
+    """Return the id by which a token is listed."""
+    return digest_of(token).hex()[:ID_LENGTH]
 
 
 def _equal(stored: str, given: str) -> bool:
