@@ -122,6 +122,21 @@ async def test_who_waits_hears_that_the_worker_was_lost(world: World) -> None:
     assert invite.cancelled is not None
 
 
+async def test_a_key_takes_a_call_that_was_forwarded(world: World) -> None:
+    """Whoever answers hears that a key is waited for; other keys, and those of the caller, are not it."""
+    one = world.device("1001", 5001)
+    world.device("1002", call_forward={"enabled": True, "number": "1003", "require_keypress": True})
+    world.device("1003", 5003)
+    _, _, worker = await talk(world, one)
+
+    for side, key in ((Side.B, "5"), (Side.A, "1")):
+        worker.press(side, key)
+        assert Source.ASKING is worker.hears[Side.B]
+    worker.press(Side.B, "1")
+
+    assert {Side.A: Source.OTHER, Side.B: Source.OTHER} == worker.hears
+
+
 async def test_the_worker_is_let_go_when_the_call_ends(world: World) -> None:
     """Once, whoever hung up."""
     one, _ = world.device("1001", 5001), world.device("1002", 5002)

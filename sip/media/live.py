@@ -51,7 +51,7 @@ class LiveBridge:
 
     async def open(self, token: str) -> None:
         """Let the worker make its two offers. Raises WorkerFailed, TransportFailed, TransactionTimeout, ParseError."""
-        self._worker.on_event, self._worker.on_end = self._take, lambda: self.fail("it is gone")
+        self._worker.on_event, self._worker.on_end = self._take, lambda: self.fail(self._worker.reason)
         opening = asyncio.ensure_future(self._open(token))
         try:
             await asyncio.wait((opening, self._lost), return_when=asyncio.FIRST_COMPLETED)

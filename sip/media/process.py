@@ -45,7 +45,8 @@ class WorkerProcess:
         """Whether it is gone, or said what it must not."""
         self.pid = 0
         self._sounds = tuple(sounds)
-        self._reason = "it ended without a word"
+        self.reason = "it ended without a word"
+        """Why it ended, where it did."""
         self._warm: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._socket: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
@@ -67,7 +68,7 @@ class WorkerProcess:
         except OSError as error:
             raise WorkerFailed(str(error)) from error
         if self.ended:
-            raise WorkerFailed(self._reason)
+            raise WorkerFailed(self.reason)
 
     def send(self, command: Command) -> None:
         """Tell it something. One that is gone is told nothing; `on_end` says so."""
@@ -111,10 +112,10 @@ class WorkerProcess:
                 for event in lines.feed(data):
                     self._take(event)
         except ParseError as fault:
-            self._reason = fault.reason
+            self.reason = fault.reason
             self.kill()
         except OSError as error:
-            self._reason = str(error)
+            self.reason = str(error)
         self.ended = True
         if not self._warm.done():
             self._warm.set_result(None)
@@ -125,7 +126,7 @@ class WorkerProcess:
             if not self._warm.done():
                 self._warm.set_result(None)
         elif isinstance(event, Fault):
-            self._reason = event.reason
+            self.reason = event.reason
             log.warning("media.worker_fault", pid=self.pid, reason=event.reason)
         else:
             self.on_event(event)

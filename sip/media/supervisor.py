@@ -171,8 +171,8 @@ class MediaSupervisor:
         try:
             await asyncio.wait_for(bridge.open(new_token()), SETUP_LIMIT)
         except BaseException as failure:
-            # A worker that cannot have its ports answers 500 and says no more.
-            tainted = isinstance(failure, SipError)
+            # A worker that cannot have its ports fails in more ways than one.
+            tainted = isinstance(failure, Exception)
             self._pool.dismiss(worker, lambda: self._return(port, tainted=tainted))
             raise
         self._bridges.update(dict.fromkeys(bridge.call_ids, bridge))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import re
+import signal
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +20,9 @@ from daemon.demo_tone import tone_share
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
     from roost_process import Device
+    from sipp_phone import SippPhone
 
 pytest.importorskip("pjsua2", reason="pjsua2-pybind11 has no wheel for this Python")
 pytestmark = pytest.mark.interop
@@ -75,6 +80,15 @@ class Pair:
     async def over(self) -> None:
         for phone in self.phones:
             await phone.hung_up()
+
+    async def switch_off(self) -> None:
+        """End the phones without a word to a registrar that is gone."""
+        for phone in self.phones:
+            await phone.kill()
+
+    async def kept(self, outcome: str, times: int = 1) -> None:
+        """Wait until so many calls have ended so, and none otherwise."""
+        await eventually(lambda: self.outcomes() == [outcome] * times, f"{outcome}: {times}, not {self.outcomes()}")
 
     def outcomes(self) -> list[str]:
         """Return how the calls ended, by the log."""
@@ -136,3 +150,151 @@ async def test_phones_without_a_common_codec_hear_each_other(
     assert {"G722/8000"} == codecs(two)
     assert heard(one, TONES[1]) > HEARD
     assert heard(two, TONES[0]) > HEARD
+
+
+async def test_a_key_takes_a_call_that_was_forwarded(warm: Roost, peer: Callable[[str], None], tmp_path: Path) -> None:
+    """Who has answered hears short tones until `1` is pressed (RFC 4733); only then do the two hear each other."""
+    peer("baresip")
+    async with pair(warm, tmp_path) as talk:
+        forward = {"enabled": True, "number": talk.devices[1].account.username, "require_keypress": True}
+        away = warm.create_device(call_forward=forward)
+        assert warm.quickcall(talk.devices[0], away.account.username, "").status == 200
+        await talk.talk()
+        await asyncio.sleep(0.5)
+        assert not any(event["event"] == "quickcall.connected" for event in warm.log_events())
+        await talk.phones[1].command("sndcode", "1")
+        await eventually(lambda: "quickcall.connected" in warm.log_text(), "they are joined")
+        await asyncio.sleep(TALK)
+        await talk.phones[0].hang_up()
+        await talk.over()
+        await talk.kept("answered")
+
+    assert heard(talk.phones[0], TONES[1]) > 0.5, "ringing came first"
+    assert heard(talk.phones[1], TONES[0]) > HEARD
+
+
+async def test_a_worker_that_is_killed_ends_its_call_at_both_ends(
+    few: Callable[..., Roost], peer: Callable[[str], None], tmp_path: Path
+) -> None:
+    """Who has waited long for a phone hears it as well; the next call has another worker."""
+    peer("baresip")
+    roost = few(workers=0)
+    async with pair(roost, tmp_path) as talk:
+        await talk.call()
+        await talk.talk()
+        (worker,) = roost.workers()
+        os.kill(worker, signal.SIGKILL)
+        await talk.over()
+        await talk.kept("worker_lost")
+        assert {device.id for device in talk.devices} == roost.registered()
+        await talk.call()
+        await talk.talk()
+        await talk.phones[0].hang_up()
+        await talk.over()
+    legs = [event for event in roost.log_events() if event["event"] == "quickcall.ended"]
+    assert ["worker_lost", "answered"] == [event["outcome"] for event in legs]
+    assert (503, 41, "us") == (legs[0]["status"], legs[0]["cause"], legs[0]["side"])
+
+
+async def test_workers_killed_at_random_end_no_more_than_their_calls(
+    few: Callable[..., Roost], peer: Callable[[str], None], sipp_phone: Callable[..., SippPhone], tmp_path: Path
+) -> None:
+    """Before, while and after phones answer: no call is left, and registrations and status never miss a beat."""
+    peer("baresip")
+    roost, chance = few(workers=1), random.Random(6)
+    third = sipp_phone(roost, roost.create_device())
+    async with pair(roost, tmp_path) as talk:
+        for _ in range(KILLS):
+            await talk.call()
+            deadline = asyncio.get_running_loop().time() + chance.uniform(0, 0.4)
+            while asyncio.get_running_loop().time() < deadline:
+                assert {device.id for device in talk.devices} <= await asyncio.to_thread(roost.registered)
+            for worker in roost.workers():
+                os.kill(worker, signal.SIGKILL)
+            answer = await asyncio.to_thread(third.register)
+            assert answer.status == 200
+            await eventually(lambda: not roost.on_account("GET", "/channels").data, "no leg is left")
+        await talk.kept("worker_lost", KILLS)
+        for phone in talk.phones:
+            assert "Active calls (0)" in await phone.command("listcalls")
+        await talk.call()
+        await asyncio.sleep(TALK)
+        assert 2 == len(roost.on_account("GET", "/channels").data)
+        await talk.phones[0].hang_up()
+        await eventually(lambda: talk.outcomes() == ["worker_lost"] * KILLS + ["answered"], "the last call is whole")
+    await eventually(lambda: len(roost.workers()) == 1, "one is warm, as was asked for")
+
+
+async def test_no_worker_outlives_the_daemon(warm: Roost, peer: Callable[[str], None], tmp_path: Path) -> None:
+    """SIGKILL leaves no time to end them: those with a call and those without end by themselves."""
+    peer("baresip")
+    async with pair(warm, tmp_path) as talk:
+        await talk.call()
+        await talk.talk()
+        await eventually(lambda: len(warm.workers()) == 3, "two are warm again")
+        workers = warm.workers()
+        warm.kill()
+        await eventually(lambda: not any(map(is_there, workers)), "no worker is left", limit=2)
+        await talk.switch_off()
+
+
+async def test_a_stop_says_bye_to_every_phone(warm: Roost, peer: Callable[[str], None], tmp_path: Path) -> None:
+    """And leaves no worker; the exit status is that of a stop in order."""
+    peer("baresip")
+    async with pair(warm, tmp_path) as talk:
+        await talk.call()
+        await talk.talk()
+        workers = warm.workers()
+        assert 0 == await asyncio.to_thread(warm.stop)
+        await talk.over()
+        assert not any(map(is_there, workers))
+        await talk.switch_off()
+    assert ["shutdown"] == talk.outcomes()
+    assert "stop.timed_out" not in warm.log_text()
+
+
+async def test_one_call_too_many_is_refused_until_another_ends(
+    few: Callable[..., Roost], peer: Callable[[str], None], tmp_path: Path
+) -> None:
+    """503 with the setting that says so, and nothing rings; then there is room for the next."""
+    peer("baresip")
+    roost = few(workers=0, max_calls=1)
+    async with pair(roost, tmp_path) as talk:
+        await talk.call()
+        await talk.talk()
+        refused(roost, talk.devices[0], "media.max_calls")
+        await talk.phones[0].hang_up()
+        await talk.over()
+        await talk.call()
+        await talk.talk()
+
+
+async def test_a_call_without_free_ports_is_refused(
+    few: Callable[..., Roost], sipp_phone: Callable[..., SippPhone]
+) -> None:
+    """Another program has one of each call's ports: 503 with the setting, and the phone hears nothing."""
+    roost = few(workers=0, max_calls=2, port_range="1900-1907")
+    device = roost.create_device()
+    phone = sipp_phone(roost, device)
+    assert phone.register().status == 200
+    with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as two:
+        one.bind(("0.0.0.0", 1902))
+        two.bind(("0.0.0.0", 1904))
+        refused(roost, device, "media.port_range")
+    assert roost.sync(device).status == 200
+    assert phone.receive_any().method == "NOTIFY", "the first thing the phone hears is not an INVITE"
+
+
+def refused(roost: Roost, device: Device, setting: str) -> None:
+    """Ask for a call that there is no room for."""
+    answer = roost.quickcall(device, "5551234", "")
+    assert (503, "too_many_calls") == (answer.status, answer.body["message"])
+    assert setting in answer.data["message"]
+
+
+def is_there(pid: int) -> bool:
+    """Return whether the process runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
