@@ -19,6 +19,8 @@ PYTHONS := python3.11 python3.12 python3.10 python3
 
 # Programs of the real peers, and the Debian packages that have them.
 PEERS := sipp=sip-tester baresip=baresip-core sipsak=sipsak sip-options=sofia-sip-bin svmap=sipvicious curl=curl jq=jq
+# Programs that Debian's package is tried with.
+PACKAGERS := lintian=lintian mmdebstrap=mmdebstrap systemd-nspawn=systemd-container
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
 # Root needs nothing, others a sudo that asks for no password; who has neither may not install.
 AS_ROOT := $(shell if [ "$$(id -u)" = 0 ]; then echo env; elif sudo -n true 2>/dev/null; then echo sudo env; else echo false; fi)
@@ -29,7 +31,7 @@ missing = $(strip $(foreach peer,$(1),$(if $(shell command -v $(firstword $(subs
 install = $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null 2>&1 || { \
 	$(AS_ROOT) $(APT) update >/dev/null 2>&1 && $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null; }
 
-.PHONY: help run test check demo peers baresip reference wheel lock audit install uninstall clean
+.PHONY: help run test check demo peers baresip reference wheel lock audit deb package install uninstall clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -70,10 +72,26 @@ audit: $(VENV)/released-with ## known vulnerabilities of the locked dependencies
 	@echo "== pip-audit" && $(BIN)/pip-audit --strict --disable-pip --require-hashes \
 	    --requirement requirements.lock --requirement requirements-build.lock
 
+deb: $(VENV)/installed ## build Debian's package into dist/, for the Debian that this is
+	@$(BIN)/python debian/build.py
+
+# In a Debian of its own with its own systemd, which takes root and half a minute.
+package: $(VENV)/tested-with deb ## check the package: lintian, then installed, run, upgraded and removed
+	@$(if $(call missing,$(PACKAGERS)),echo "== installing $(call missing,$(PACKAGERS))"; $(call install,$(call missing,$(PACKAGERS))))
+	@ROOST_PACKAGE=$$(ls -t dist/roost_*.deb | head -1) $(BIN)/python -m pytest tests/interop/test_package_interop.py
+
 install: $(VENV)/installed ## as root: put the service on this host, or bring it up to date   (ROOT=DIR for an image)
 	@$(BIN)/roost install --systemd $(if $(ROOT),--root $(ROOT))
 
-uninstall: $(VENV)/installed ## as root: take the service away, and leave configuration and data
+undeb: $(VENV)/installed ## build Debian's package into dist/, for the Debian that this is
+	@$(BIN)/python debian/build.py
+
+# In a Debian of its own with its own systemd, which takes root and half a minute.
+package: $(VENV)/tested-with deb ## check the package: lintian, then installed, run, upgraded and removed
+	@$(if $(call missing,$(PACKAGERS)),echo "== installing $(call missing,$(PACKAGERS))"; $(call install,$(call missing,$(PACKAGERS))))
+	@ROOST_PACKAGE=$$(ls -t dist/roost_*.deb | head -1) $(BIN)/python -m pytest tests/interop/test_package_interop.py
+
+install: $(VENV)/installed ## as root: take the service away, and leave configuration and data
 	@$(BIN)/roost uninstall $(if $(ROOT),--root $(ROOT))
 
 clean: ## remove what was built, and .venv

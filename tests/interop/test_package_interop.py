@@ -1,0 +1,176 @@
+"""Debian's package on a Debian with systemd: installed, run as the unit says, upgraded, removed and purged.
+
+`make package` runs it; elsewhere, without ROOST_PACKAGE, it is skipped. The tests tell one story, in their order.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from debian_machine import Machine, NoMachine, newer, roost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = os.environ.get("ROOST_PACKAGE", "")
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.slow,
+    pytest.mark.skipif(not PACKAGE, reason="ROOST_PACKAGE names no package (make package)"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can boot another Debian"),
+]
+
+
+@pytest.fixture(scope="module")
+def package() -> Path:
+    return Path(PACKAGE).resolve()
+
+
+@pytest.fixture(scope="module")
+def machine(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """Boot a Debian like this one, with the package's file in it."""
+    for program in ("mmdebstrap", "systemd-nspawn"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    folder = tmp_path_factory.mktemp("machine")
+    folder.chmod(0o755)
+    made = Machine(folder / "root", release["VERSION_CODENAME"]).make()
+    shutil.copy(package, made.path("/roost.deb"))
+    try:
+        made.boot()
+    except NoMachine as reason:
+        pytest.skip(f"no Debian can be booted here: {reason}")
+    yield made
+    made.stop()
+    shutil.rmtree(folder)
+
+
+def wait_for_journal(machine: Machine, event: str, *, limit: float = 20.0) -> None:
+    deadline = time.monotonic() + limit
+    while event not in machine.journal():
+        assert time.monotonic() < deadline, machine.journal()[-3000:]
+        time.sleep(0.2)
+
+
+def test_lintian_finds_nothing_that_is_not_justified(package: Path) -> None:
+    """Debian's own judge of packages; the overrides tell their reasons."""
+    if shutil.which("lintian") is None:
+        pytest.skip("lintian is not installed")
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--profile", "debian", "--fail-on", "error,warning", str(package)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+    assert (0, "") == (done.returncode, done.stdout)
+
+
+def test_installed_service_runs_as_the_unit_says(machine: Machine) -> None:
+    """It is ready by its own word, under its user, and its looks at itself feed the watchdog."""
+    machine.must("dpkg", "--install", "/roost.deb")
+    unit = machine.unit()
+    owner, main = machine.must("stat", "--format=%U", f"/proc/{unit['MainPID']}").strip(), int(unit["MainPID"])
+
+    assert ("active", "running", "enabled") == (unit["ActiveState"], unit["SubState"], unit["UnitFileState"])
+    assert unit["StatusText"].startswith("0 contacts, 0 calls, version ")
+    assert "roost" == owner
+    assert main > 1
+    assert int(unit["WatchdogTimestampMonotonic"]) > 0
+    assert "ready" == machine.ready()["status"]
+    modes = machine.must(
+        "stat", "--format=%a %U:%G", "/etc/roost/roost.toml", "/var/lib/roost", "/var/lib/roost/roost.db"
+    )
+    assert ["640 root:roost", "700 roost:roost", "600 roost:roost"] == modes.splitlines()
+
+
+def test_operator_finds_the_database_of_the_service(machine: Machine) -> None:
+    """The command of root's shell acts as the service's user, on the service's data."""
+    made = machine.must("roost", "account", "add", "--name", "Second", "--realm", "second.example.com")
+
+    assert "API key" in made or "api_key" in made
+    assert "second.example.com" in machine.must("roost", "account", "list")
+
+
+def test_reload_takes_the_configuration(machine: Machine) -> None:
+    """`systemctl reload` returns when the daemon says that it has reloaded."""
+    configuration = machine.path("/etc/roost/roost.toml")
+    configuration.write_text(configuration.read_text() + '\n[log]\nlevel = "debug"\n# mine\n')
+    before = machine.unit()["MainPID"]
+    machine.must("systemctl", "reload", "roost")
+    wait_for_journal(machine, "config.reloaded")
+
+    assert ("active", before) == (machine.unit()["ActiveState"], machine.unit()["MainPID"])
+
+
+def test_secret_comes_from_the_credential_store(machine: Machine) -> None:
+    """What root puts in /etc/credstore reaches the service: without a user name for it, it refuses to start."""
+    store = machine.path("/etc/credstore")
+    store.mkdir(mode=0o700, exist_ok=True)
+    secret = store / "roost.quickcall.password"
+    secret.write_text("open sesame\n")
+    secret.chmod(0o600)
+    refused = machine.run("systemctl", "restart", "roost")
+
+    assert refused.returncode != 0
+    assert "quickcall.username: is empty, but quickcall.password is set" in machine.journal()
+    assert "sesame" not in machine.journal()
+    configuration = machine.path("/etc/roost/roost.toml")
+    configuration.write_text(configuration.read_text() + '[quickcall]\nusername = "roost"\n')
+    machine.must("systemctl", "restart", "roost")
+    assert "active" == machine.unit()["ActiveState"]
+    secret.unlink()
+
+
+def test_upgrade_keeps_configuration_and_data(machine: Machine, package: Path, tmp_path: Path) -> None:
+    """A later package asks nothing, keeps what the operator wrote, and runs when it is installed."""
+    before = machine.unit()["MainPID"]
+    shutil.copy(newer(package, tmp_path), machine.path("/later.deb"))
+    machine.must("dpkg", "--install", "/later.deb")
+
+    assert "# mine" in machine.path("/etc/roost/roost.toml").read_text()
+    assert "second.example.com" in machine.must("roost", "account", "list")
+    assert "active" == machine.unit()["ActiveState"]
+    assert before != machine.unit()["MainPID"]
+
+
+def test_removal_leaves_configuration_and_data(machine: Machine) -> None:
+    """The service is gone; what is the operator's is not, and an installation finds it again."""
+    machine.must("dpkg", "--remove", "roost")
+
+    assert "inactive" == machine.unit()["ActiveState"]
+    assert not machine.path("/usr/lib/roost").exists()
+    assert machine.path("/etc/roost/roost.toml").exists()
+    assert machine.path("/var/lib/roost/roost.db").exists()
+    machine.must("dpkg", "--install", "/later.deb")
+    assert "second.example.com" in machine.must("roost", "account", "list")
+    assert "active" == machine.unit()["ActiveState"]
+
+
+def test_purge_removes_everything(machine: Machine) -> None:
+    """Nothing is left but the user."""
+    machine.must("dpkg", "--purge", "roost")
+
+    for name in ("/usr/lib/roost", "/usr/bin/roost", "/etc/roost", "/var/lib/roost"):
+        assert not os.path.lexists(machine.path(name)), name
+    assert "not-found" == machine.unit()["LoadState"]
+
+
+def test_install_without_the_package_does_the_same(machine: Machine) -> None:
+    """`roost install` makes a service that runs, and `roost uninstall` takes it away and leaves the data."""
+    said = roost("install", "--systemd", "--root", str(machine.root))
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "start", "roost")
+
+    assert "/opt/roost: Roost" in said
+    assert "ready" == machine.ready()["status"]
+    assert "roost.service: stopped" in machine.must("roost", "uninstall")
+    assert "not-found" == machine.unit()["LoadState"]
+    assert not os.path.lexists(machine.path("/opt/roost"))
+    assert machine.path("/var/lib/roost/roost.db").exists()
