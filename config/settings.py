@@ -230,6 +230,12 @@ class QuickcallSettings(Section):
     password: str = key("", Rule(secret=True))
     """Password for the route, if it asks for one."""
 
+    asserted_identity: str = key(
+        "", Rule(pattern=r"(sips?:[^\s<>,;]+@[^\s<>,;]+|tel:[^\s<>,;]+)", example="sip:{number}@example.com")
+    )
+    """URI that calls over the route carry as P-Asserted-Identity (RFC 3325), such as `tel:+4930123456`, or
+    `sip:{number}@example.com` with `{number}` where the caller's number goes. Empty means none."""
+
     max_calls: int = key(1000, Rule(least=1, most=10_000))
     """Calls that may be up at once; more are refused with 503."""
 

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import structlog
 
-from daemon.invitation import Invitation, Target
+from daemon.invitation import Invitation
 from daemon.openrequests import OpenRequests, refusal
+from daemon.order import describe
+from daemon.probe import Probe
 from sip import callevents as ev
 from sip.callflow import Callflow
-from sip.errors import ParseError, TransportFailed
+from sip.errors import ParseError
 from sip.invite import ALLOW
 from sip.message import Response
 from sip.outcome import Ending, Outcome, Side, hung_up, refused, told_cause, unheard, unreachable
 from sip.sdp import CONTENT_TYPE
 from sip.uas import options_answer
-from sip.uri import SipUri
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from daemon.callrecord import CallRecord
+    from daemon.invitation import Target
     from daemon.leg import LiveLeg, SipUser
-    from sip.calllimits import CallLimits
+    from daemon.order import Order
     from sip.dialog import DialogId
     from sip.io.transactions import ServerTransaction
-    from sip.mediaplan import MediaPlan
     from sip.message import Request
 
 log = structlog.get_logger(__name__)
@@ -40,21 +40,6 @@ _EVENTS: Final = {
     ev.Stage.ANSWERED: "quickcall.answered",
     ev.Stage.CONNECTED: "quickcall.connected",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What call is wanted."""
-
-    targets: Sequence[Target]
-    """Where the device is to be rung, all at once."""
-    media: MediaPlan
-    limits: CallLimits
-    find_number: Callable[[str], Awaitable[Sequence[Target] | Ending]]
-    """Looks a number up, once the device has answered."""
-    record: CallRecord
-    facts: Mapping[str, object]
-    """What every log line and event of the call says."""
 
 
 class Call:
@@ -88,7 +73,7 @@ class Call:
         self._inbox: deque[ev.Input] = deque()
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
-        self._probe: asyncio.TimerHandle | None = None
+        self._probe = Probe(order.limits.probe, self._talking, self._lose)
         self._tasks: set[asyncio.Task[None]] = set()
         self._search: asyncio.Task[None] | None = None
         self._shown: dict[Side, Target] = {}
@@ -158,15 +143,19 @@ class Call:
             self._dialogs[leg.dialog.id] = self, key
         event = ev.Answered(key, response.body)
         if target.by_uri:
-            self.own(self._find_way(leg, event))
+            self.own(self._confirm(leg, event))
         else:
             self._feed(event)
 
-    def failed(self, branch: ev.Branch, ending: Ending) -> None:
+    def failed(self, branch: ev.Branch, ending: Ending, response: Response | None) -> None:
         """Learn that a branch ended without a 2xx."""
+        invitation = self._invitations[branch]
         if self._flow.ending is None:
-            self.record.failed(self._invitations[branch].target, ending)
-        self._feed(ev.Failed(branch, ending))
+            self.record.failed(invitation.target, ending)
+        if invitation.target.divert is None or invitation.cancelled:
+            self._feed(ev.Failed(branch, ending))
+        else:
+            self.own(self._divert(branch, ending, response))
 
     def own(self, work: Awaitable[None]) -> asyncio.Task[None]:
         """See a piece of the call's work through."""
@@ -211,6 +200,11 @@ class Call:
             leg.accepted = None
             self._feed(ev.Acked(key, request.body or None))
 
+    def _talking(self) -> Sequence[tuple[ev.Leg, LiveLeg]]:
+        """Return the legs to be probed: all in a call that is connected, for other states have limits of their own."""
+        up = self._flow.legs if self._flow.state is ev.State.CONNECTED else ()
+        return [(key, self._legs[key]) for key in up]
+
     def _lose(self, leg: ev.Leg, status: int) -> None:
         self._feed(ev.Lost(leg, Ending(Outcome.LOST, leg.branch.side, status, 41)))
 
@@ -242,22 +236,32 @@ class Call:
 
     async def _find_number(self) -> None:
         found = await self._order.find_number(self._number)
-        if isinstance(found, Ending):
-            self._feed(ev.Unroutable(found))
+        admitted = found if isinstance(found, Ending) else self._widen(Side.B, found)
+        if isinstance(admitted, Ending):
+            self._feed(ev.Unroutable(admitted))
         else:
-            self._targets[Side.B] = [*self._targets.get(Side.B, ()), *found]
-            self._feed(ev.Routed(len(found), _keypress(found)))
+            self._feed(ev.Routed(len(admitted), _keypress(admitted)))
 
-    async def _find_way(self, leg: LiveLeg, event: ev.Answered) -> None:
-        """Follow the dialog's own URIs where they lead elsewhere than the INVITE went (RFC 3261 12.2.1.1)."""
-        remote = leg.find_flow().remote
-        try:
-            uri = SipUri.parse(leg.dialog.next_hop)
-            if (uri.host, uri.port or 5060) != remote:
-                flow = await self._sip.flow_to(uri)
-                leg.find_flow = lambda: flow
-        except (ParseError, TransportFailed) as failure:
-            self._log.warning("quickcall.way_unknown", reason=str(failure))
+    def _widen(self, side: Side, found: Sequence[Target]) -> Sequence[Target] | Ending:
+        """Take in what is to be rung next on a side, as far as it can have the call's media."""
+        admitted = self._order.admit(side, found)
+        if not isinstance(admitted, Ending):
+            self._targets[side] = [*self._targets.get(side, ()), *admitted]
+        return admitted
+
+    async def _divert(self, branch: ev.Branch, ending: Ending, response: Response | None) -> None:
+        """Go on to where a branch that failed leads, if anywhere."""
+        invitation = self._invitations[branch]
+        found = await invitation.target.divert(response) if invitation.target.divert else ()
+        given_up = not found or invitation.cancelled or self._flow.ending is not None
+        admitted = ending if given_up else self._widen(branch.side, found)
+        if isinstance(admitted, Ending):
+            self._feed(ev.Failed(branch, admitted))
+        else:
+            self._feed(ev.Diverted(branch, len(admitted), _keypress(admitted)))
+
+    async def _confirm(self, leg: LiveLeg, event: ev.Answered) -> None:
+        await leg.follow_uris()
         self._feed(event)
 
     def _cancel(self, effect: ev.Cancel) -> None:
@@ -329,27 +333,13 @@ class Call:
         self._tell(_EVENTS[effect.stage], **facts)
         if effect.stage is ev.Stage.CONNECTED:
             self._connected = self._loop.time()
-            self._probe = self._loop.call_later(self._order.limits.probe, self._probe_legs)
+            self._probe.begin()
         elif effect.stage is ev.Stage.ANSWERED and not self.device_answered.done():
             self.device_answered.set_result(None)
 
-    def _probe_legs(self) -> None:
-        """Ask both phones whether they are still there (RFC 3261 11 within a dialog)."""
-        if self._flow.state is not ev.State.CONNECTED:
-            return
-        self._probe = self._loop.call_later(self._order.limits.probe, self._probe_legs)
-        for key in self._flow.legs:
-            self._legs[key].send("OPTIONS", partial(self._probed, key))
-
-    def _probed(self, leg: ev.Leg, status: int, _response: Response | None) -> None:
-        # RFC 3261 12.2.1.2: a 481 or a 408 means that the dialog is over; any other answer that there is somebody.
-        if status in (408, 481):
-            self._lose(leg, status)
-
     def _end(self, ending: Ending) -> None:
-        for handle in (self._timer, self._probe):
-            if handle is not None:
-                handle.cancel()
+        self._probe.end()
+        self._wait(ev.Wait(None))
         for leg in self._legs.values():
             self._dialogs.pop(leg.dialog.id, None)
         if self._search is not None:
@@ -385,12 +375,6 @@ class Call:
         ev.Wait: _wait,
         ev.Report: _report,
     }
-
-
-def describe(ending: Ending) -> dict[str, object]:
-    """Return an end as the facts of a log line."""
-    side = ending.side.value if ending.side else "us"
-    return {"outcome": ending.outcome.value, "side": side, "status": ending.status, "cause": ending.cause}
 
 
 def _keypress(targets: Sequence[Target]) -> frozenset[int]:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from api.ports import Leg
-    from daemon.call import Order
     from daemon.callrecord import CallRecord
     from daemon.events import EventSink
     from daemon.leg import SipUser
+    from daemon.order import Order
     from sip import callevents as ev
     from sip.flow import Flow
     from sip.io.transactions import ServerTransaction

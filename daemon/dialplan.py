@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -11,14 +12,14 @@ import structlog
 from api.call_forward import forward_of
 from api.ports import Kind, StoreUnavailable
 from api.quickcall_data import callee_id
-from daemon.invitation import Target
+from daemon.diversion import Diversion
+from daemon.route import Route
 from daemon.targets import Wish, identity, outgoing_headers
-from sip.digest import Credentials
 from sip.errors import ParseError, TransportFailed
-from sip.headers import NameAddr
-from sip.invite import Invitee, without_auto_answer
+from sip.invite import without_auto_answer
 from sip.outcome import Ending, Outcome, Side, unreachable
-from sip.uri import SipUri, escape_user
+from sip.redirect import number_of_tel
+from sip.uri import SipUri, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from api.quickcall_devices import Target as Endpoint
     from config.settings import QuickcallSettings
     from daemon.directory import Directory
+    from daemon.invitation import Target
     from daemon.leg import SipUser
     from daemon.targets import Targets
 
@@ -42,6 +44,8 @@ BAD_NUMBER: Final = Ending(Outcome.NOT_FOUND, Side.B, 484, 28)
 FORWARD_LOOP: Final = Ending(Outcome.REDIRECTED, Side.B, 482, 25)
 NO_KEYS: Final = Ending(Outcome.REDIRECTED, Side.B, 302, 23)
 """The forwarded call is to be taken by a key, and nobody here would hear it."""
+NOT_OURS: Final = Ending(Outcome.REDIRECTED, Side.B, 302, 23)
+"""A phone redirected its call to a host of somebody else's."""
 STORE_DOWN: Final = Ending(Outcome.FAILED, None, 500, 41)
 
 
@@ -55,7 +59,7 @@ class Dialplan:
         self._targets = targets
         self._directory = directory
         self._documents = documents
-        self._settings = settings
+        self._route = Route(sip, settings)
 
     async def of_number(
         self, number: str, caller: Endpoint, name: str, shown: str, *, keys: bool
@@ -65,7 +69,10 @@ class Dialplan:
         user = shown or caller.username or "anonymous"
         headers = without_auto_answer(outgoing_headers(caller.device))
         wish = Wish(secrets.token_hex(18), identity(name, user, realm), number, headers, keys=keys)
-        return await self._called(caller.device.account_id, wish, frozenset())
+        account_id = caller.device.account_id
+        diversion = Diversion(partial(self._redirected, account_id, wish))
+        found = await self._called(account_id, wish, frozenset())
+        return found if isinstance(found, Ending) else diversion.watch(found)
 
     async def of_endpoint(
         self, endpoint: Endpoint, wish: Wish, passed: frozenset[str] = frozenset()
@@ -125,7 +132,8 @@ class Dialplan:
             known = self._directory.find_number(account_id, wish.number)
             device = await self._documents.get(Kind.DEVICE, account_id, known.device_id) if known else None
             if device is None:
-                return await self._by_route(wish)
+                target = await self._route.to_number(wish)
+                return NO_ROUTE if target is None else [target]
             endpoint = await self._targets.endpoint(device)
             if endpoint is None or not endpoint.is_usable():
                 return NOT_TO_BE_RUNG
@@ -137,13 +145,26 @@ class Dialplan:
         except ParseError:
             return BAD_NUMBER
 
-    async def _by_route(self, wish: Wish) -> Sequence[Target] | Ending:
-        settings = self._settings
-        if not settings.route:
-            return NO_ROUTE
-        uri = SipUri.parse(settings.route.replace("{number}", escape_user(wish.number)))
-        flow = await self._sip.flow_to(uri)
-        remote = NameAddr("", str(uri))
-        credentials = Credentials(settings.username, settings.password) if settings.username else None
-        invitee = Invitee(str(uri), wish.call_id, wish.local, remote, headers=wish.headers)
-        return [Target(invitee, lambda: flow, credentials=credentials, by_uri=True)]
+    async def _redirected(
+        self, account_id: str, wish: Wish, contact: str, *, by_route: bool
+    ) -> Sequence[Target] | Ending:
+        """Return where a contact of a 3xx is to be rung: a number of ours, or, if the route named it, any host."""
+        wish = replace(wish, call_id=secrets.token_hex(18))
+        try:
+            number = number_of_tel(contact)
+            if number is not None:
+                return await self._called(account_id, replace(wish, number=number), frozenset())
+            uri = SipUri.parse(contact)
+            if self._is_ours(uri, by_route=by_route):
+                return await self._called(account_id, replace(wish, number=unescape(uri.user or "")), frozenset())
+            if not by_route:
+                return NOT_OURS
+            return [await self._route.to_uri(wish, replace(uri, headers="", password=None))]
+        except TransportFailed:
+            return unreachable(Side.B)
+        except ParseError:
+            return BAD_NUMBER
+
+    def _is_ours(self, uri: SipUri, *, by_route: bool) -> bool:
+        """Return whether a URI means a number of ours. The route may live on this machine, and mean its own."""
+        return self._directory.serves(uri.host.lower()) or (not by_route and self._sip.is_own(uri.host))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final, Protocol
 
+import structlog
+
 from sip.digest import answer_response
 from sip.errors import ParseError, SipError, TransactionTimeout, TransportFailed
 from sip.io.client import with_credentials
 from sip.io.endpoint import new_token
+from sip.uri import SipUri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,8 +20,10 @@ if TYPE_CHECKING:
     from sip.digest import Credentials
     from sip.flow import Flow
     from sip.io.transactions import ClientTransaction, ServerTransaction
+    from sip.io.ways import Ways
     from sip.message import Message, Request, Response
-    from sip.uri import SipUri
+
+log = structlog.get_logger(__name__)
 
 MAX_CHALLENGES: Final = 2  # the password, and once more where the nonce has become stale
 STATUS_OF_FAILURE: Final = {TransactionTimeout: 408, TransportFailed: 503}  # RFC 3261 8.1.3.1
@@ -45,8 +50,12 @@ class SipUser(Protocol):
         """Return a URI of ours that the peer of the flow can send requests to."""
         ...
 
-    async def flow_to(self, uri: SipUri) -> Flow:
-        """Find the way to a URI. Raises TransportFailed."""
+    async def ways_to(self, uri: SipUri) -> Ways:
+        """Find the ways to a URI. Raises TransportFailed where there is none."""
+        ...
+
+    def is_own(self, host: str) -> bool:
+        """Return whether a URI's host names this machine."""
         ...
 
 
@@ -91,6 +100,17 @@ class LiveLeg:
             # A flow that is gone is noticed by the next request of the dialog.
             with contextlib.suppress(TransportFailed):
                 self._sip.send(self._ack, self.find_flow())
+
+    async def follow_uris(self) -> None:
+        """Follow the dialog's own URIs where they lead elsewhere than the INVITE went (RFC 3261 12.2.1.1)."""
+        try:
+            uri = SipUri.parse(self.dialog.next_hop)
+            if (uri.host, uri.port or 5060) != self.find_flow().remote:
+                ways = await self._sip.ways_to(uri)
+                await ways.next()
+                self.find_flow = lambda: ways.flow
+        except (ParseError, TransportFailed) as failure:
+            log.warning("quickcall.way_unknown", call_id=self.dialog.id.call_id, reason=str(failure))
 
     def send(
         self,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from api.call_forward import beside, forward_of
 from api.ports import GREGORIAN_EPOCH, MediaUnavailable, NoEndpoint, QuickcallFailed, TooManyCalls
-from daemon.call import Order, describe
 from daemon.callrecord import CallRecord
 from daemon.dialplan import NO_KEYS
+from daemon.order import Order, describe
 from daemon.targets import CALLER_NAME, Wish, identity, outgoing_headers
 from sip.callflow import MAX_BRANCHES
 from sip.calllimits import CallLimits
@@ -125,12 +125,16 @@ class Quickcalls:
         caller = endpoints[0]
         name, shown = options.callee_name, options.callee_number
 
-        async def find_number(wanted: str) -> Sequence[Target] | Ending:
-            found = await self._dialplan.of_number(wanted, caller, name, shown, keys=not options.bypass)
-            return found if isinstance(found, Ending) else media.rings(Side.B, found)
-
-        limits = replace(self._limits, ring_a=float(options.timeout))
-        call = self._calls.begin(Order(rung, media.plan, limits, find_number, record, facts))
+        order = Order(
+            rung,
+            media.plan,
+            replace(self._limits, ring_a=float(options.timeout)),
+            lambda wanted: self._dialplan.of_number(wanted, caller, name, shown, keys=not options.bypass),
+            media.rings,
+            record,
+            facts,
+        )
+        call = self._calls.begin(order)
         media.attach(call)
         # Shielded: whoever waits may go away, and the call goes on.
         return await asyncio.shield(call.device_answered) if wait else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from api.device_rules import to_e164
@@ -100,9 +100,11 @@ class Targets:
         uri = base if as_it_is else _formatted(base, sip, wish.number)
         if transport:
             uri = uri.with_params(("transport", transport))
-        flow = await self._sip.flow_to(_uri(proxy) if proxy else uri)
+        ways = await self._sip.ways_to(_uri(proxy) if proxy else uri)
+        await ways.next()
         routes = (f"<{_uri(proxy)};lr>",) if proxy else ()
-        return self._target(endpoint, wish, uri, routes, lambda: flow, user_agent="")
+        target = self._target(endpoint, wish, uri, routes, lambda: ways.flow, user_agent="")
+        return replace(target, ways=ways)
 
     def _registered(self, endpoint: Endpoint, wish: Wish, binding: Binding) -> Target | None:
         try:

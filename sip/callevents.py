@@ -103,6 +103,16 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Diverted:
+    """The branch ended without a 2xx, and the call goes on to this many others in its place."""
+
+    branch: Branch
+    branches: int
+    keypress: frozenset[int] = frozenset()
+    """As in `Start`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pressed:
     """A key was pressed on a leg, and heard in its media."""
 
@@ -202,8 +212,8 @@ class Stop:
 
 
 Input: TypeAlias = (
-    "Start | Routed | Unroutable | Ringing | Answered | Failed | Reanswered | Refused | Offered | Withdrawn | Acked"
-    " | Said | HungUp | Lost | ByeDone | Pressed | Reroute | TimedOut | Stop"
+    "Start | Routed | Unroutable | Ringing | Answered | Failed | Diverted | Reanswered | Refused | Offered | Withdrawn"
+    " | Acked | Said | HungUp | Lost | ByeDone | Pressed | Reroute | TimedOut | Stop"
 )
 
 

@@ -82,7 +82,7 @@ class Callflow(Midcall):
         self._enter(ev.State.CALLING_A)
         self._invite(Side.A, event)
 
-    def _invite(self, side: Side, event: ev.Start | ev.Routed) -> None:
+    def _invite(self, side: Side, event: ev.Start | ev.Routed | ev.Diverted) -> None:
         if not 0 < event.branches <= MAX_BRANCHES:
             raise LocalProtocolError(f"a call cannot ring {event.branches} branches")
         for index in range(event.branches):
@@ -175,6 +175,13 @@ class Callflow(Midcall):
         if self._pending.pop(event.branch, None) is None:
             return
         self._count_failure(event.branch.side, event.ending)
+
+    def _divert(self, event: ev.Diverted) -> None:
+        """Ring others in the place of a branch, unless it was given up meanwhile."""
+        cancelled = self._pending.pop(event.branch, True)
+        side = event.branch.side
+        if not cancelled and side is _CALLED.get(self.state):
+            self._invite(side, event)
 
     def _count_failure(self, side: Side, ending: Ending) -> None:
         self._failures[side].append(ending)
@@ -350,6 +357,7 @@ class Callflow(Midcall):
         **Midcall.ANYWHERE,
         ev.Answered: _drop_late,
         ev.Failed: _fail,
+        ev.Diverted: _divert,
         ev.HungUp: _hang_up,
         ev.Lost: _lose,
         ev.ByeDone: _finish_bye,

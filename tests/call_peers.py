@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from sip.errors import TransportFailed
 from sip.flow import Address, Flow, Transport
+from sip.io.ways import Ways
+from sip.locate import Hop
 from sip.message import Request, Response
 from sip.outcome import Side
 from sip.sdp import SessionDescription
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
 WORKER_PORTS = {Side.A: 9000, Side.B: 9002}
 
+OURS = Address("192.0.2.1", 5060)
 
-def flow(port: int, host: str = "10.0.0.7", *, local: str = "192.0.2.1") -> Flow:
+
+def flow(port: int, host: str = "10.0.0.7", *, local: str = OURS.host) -> Flow:
     return Flow(Transport.UDP, Address(local, 5060), Address(host, port))
 
 
@@ -66,7 +70,8 @@ class FakeSip:
 
     sent: list[Sent] = field(default_factory=list)
     acks: list[tuple[Request, Flow]] = field(default_factory=list)
-    routes: dict[str, Flow] = field(default_factory=dict)
+    routes: dict[str, Flow | list[Flow]] = field(default_factory=dict)
+    """By host; several are tried one after the other."""
 
     def request(
         self,
@@ -84,10 +89,20 @@ class FakeSip:
     def contact_uri(self, flow: Flow) -> str:
         return f"sip:roost@{flow.local}"
 
-    async def flow_to(self, uri: SipUri) -> Flow:
-        if uri.host not in self.routes:
+    async def ways_to(self, uri: SipUri) -> Ways:
+        found = self.routes.get(uri.host, [])
+        flows = found if isinstance(found, list) else [found]
+        if not flows:
             raise TransportFailed(f"no way to {uri.host}")
-        return self.routes[uri.host]
+        return Ways([Hop(each.transport, each.remote, uri.host) for each in flows], self.connect)
+
+    async def connect(self, hop: Hop) -> Flow:
+        if not hop.address.port:
+            raise TransportFailed("refused")
+        return Flow(hop.transport, OURS, hop.address)
+
+    def is_own(self, host: str) -> bool:
+        return host == OURS.host
 
     def take(self, method: str) -> Sent:
         """Return the oldest request of a method that no test has taken yet."""

@@ -345,6 +345,25 @@ def test_another_number_takes_the_place_of_the_first() -> None:
     assert flow.ending == hung_up(Side.A, connected=True)
 
 
+def test_a_branch_that_is_redirected_rings_others_in_its_place() -> None:
+    """And when these fail too, the call does, with the most telling of the failures."""
+    third = ev.Branch(Side.B, 2)
+    flow, effects = run(*CALLING_B, ev.Diverted(B0, 2))
+    assert [ev.Invite(B1, b"for b"), ev.Invite(third, b"for b")] == effects
+    assert [] == _told(flow, ev.Failed(B1, refused(Side.B, 486)))
+    flow.handle(ev.Failed(third, refused(Side.B, 404)))
+
+    assert flow.ending == refused(Side.B, 486)
+
+
+def test_a_branch_that_was_given_up_is_not_redirected() -> None:
+    """Its 3xx came after the CANCEL."""
+    flow, effects = run(*CALLING_B, ev.Stop(STOPPED), ev.Diverted(B0, 2))
+
+    assert [] == effects
+    assert ev.State.ENDING is flow.state
+
+
 def test_a_transfer_that_fails_ends_the_call() -> None:
     """Nobody is left to talk to; the call was answered all the same, so the failure is told as the transfer's."""
     flow, _ = run(*CONNECTED, ev.Reroute(), ev.Routed(1), ev.Failed(B1, refused(Side.B, 486)))
@@ -444,7 +463,7 @@ class World:
                 self.legs.append(leg)
                 self.alive.add(leg)
                 self.acks_due.append(leg)
-            case ev.Failed(branch):
+            case ev.Failed(branch) | ev.Diverted(branch):
                 self.open_branches.discard(branch)
             case ev.Reanswered(leg, method):
                 self._settle_reoffer(leg)
@@ -496,6 +515,8 @@ class World:
                 ev.Ringing(branch),
                 ev.Answered(ev.Leg(branch, "t0"), b"x"),
                 ev.Failed(branch, refused(branch.side, 486)),
+                ev.Diverted(branch, 2),
+                ev.Diverted(branch, 1, frozenset({0})),
             ]
             events.append(ev.Answered(ev.Leg(branch, "t0"), b"bad"))
         for leg in list(self.legs):

@@ -331,6 +331,7 @@ async def test_a_wrong_password_of_the_route_ends_the_call() -> None:
     await settle()
     for _ in range(3):
         world.sip.take("INVITE").answer(407, Proxy_Authenticate=CHALLENGE)
+    await settle()
 
     assert str(world.sip.take("BYE").request.first("Reason")).startswith("SIP;cause=407;")
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from call_peers import FakeSip, FakeTransaction, Sent, flow, sdp
 
-from daemon.call import Order
 from daemon.callrecord import CallRecord
 from daemon.calls import LiveCalls
 from daemon.invitation import Target
+from daemon.order import Order
 from sip.bypass import Bypass
 from sip.calllimits import CallLimits
 from sip.errors import SipError, TransactionTimeout, TransportFailed
@@ -114,7 +114,8 @@ def order(number: int, sip: RandomPhones) -> Order:
 
     record = CallRecord("a" * 32, str(number), "1002", "bypass", lambda _device: None, lambda: 0.0)
     targets = [target("a") for _ in range(sip.chance.randint(1, 3))]
-    return Order(targets, Bypass(["PCMU"], "192.0.2.1", session_id=number), SHORT, find_number, record, {})
+    media = Bypass(["PCMU"], "192.0.2.1", session_id=number)
+    return Order(targets, media, SHORT, find_number, lambda _side, found: found, record, {})
 
 
 async def test_a_thousand_calls_with_random_faults_leave_nothing() -> None:
