@@ -116,7 +116,6 @@ class Roost:
         qualifier = Qualifier(endpoint, presence, self._directory, self._vendors, settings.sip.qualify_interval)
         self._undo("qualify", qualifier.close)
         presence.subscribe(qualifier.happened)
-        presence.subscribe(_trusting(endpoint))
         documents = Provisioning(store.documents, listeners=[self._directory, qualifier, webhooks], flusher=control)
         self._undo("flushes", documents.close)
         store.cdrs.days = settings.quickcall.cdr_retention
@@ -134,6 +133,7 @@ class Roost:
             signer=NonceSigner(await store.values.get_or_create(NONCE_KEY, _new_key), NONCE_LIFETIME),
             wall=time.time,
         )
+        presence.subscribe(_trusting(endpoint, registration))
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
         await webhooks.load()
@@ -265,12 +265,14 @@ def _api_policy(api: ApiSettings) -> Policy:
     )
 
 
-def _trusting(endpoint: Endpoint) -> Callable[[Happening, Binding], None]:
-    """Return a listener that lifts the limit on messages from where phones are registered."""
+def _trusting(endpoint: Endpoint, registration: Registration) -> Callable[[Happening, Binding], None]:
+    """Return a listener that lifts the limits on where phones are registered, also those of an earlier process."""
 
     def happened(happening: Happening, binding: Binding) -> None:
         if happening is Happening.REGISTERED or happening is Happening.REFRESHED:
             endpoint.trust(binding.flow.remote.host)
+        if happening is Happening.REGISTERED:
+            registration.trust(binding.flow.remote.host)  # a refresh says so itself
 
     return happened
 

@@ -43,8 +43,8 @@ class Registrar(Protocol):
         """Answer a REGISTER."""
         ...
 
-    def is_unwelcome(self, request: Request, source: Flow) -> bool:
-        """Tell whether the sender is to get no answer at all."""
+    def is_welcome(self, request: Request, flow: Flow) -> bool:
+        """Tell whether the request is to be looked at."""
         ...
 
 
@@ -55,15 +55,17 @@ class Dispatcher:
     presence: Presence
     dialogs: DialogUser
 
+    def is_welcome(self, request: Request, flow: Flow) -> bool:
+        """Ask the registrar, who knows the phones from the scanners."""
+        return self.registrar.is_welcome(request, flow)
+
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
         """Give the request to its dialog or the registrar, or answer it (RFC 3261 8.2.1, 12.2.2)."""
         # A REGISTER has no dialog, whatever its To says.
         tagged = request.to.tag is not None and request.method != "REGISTER"
         if tagged and self.dialogs.on_dialog_request(request, transaction):
             return
-        if self.registrar.is_unwelcome(request, transaction.flow):
-            transaction.forget()
-        elif tagged:
+        if tagged:
             transaction.respond_and_forget(Response.to_request(request, 481))
         else:
             self._on_outside_request(request, transaction)

@@ -6,12 +6,15 @@ Rule: what is under a secret's name is masked here, whoever logs it; values of t
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
 from typing import TYPE_CHECKING, TextIO, cast
 
 import orjson
 import structlog
+
+from api.body import mend
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
@@ -146,7 +149,10 @@ def _renderers(form: str, stream: TextIO) -> list[Processor]:
 
 
 def _to_json(event: EventDict, **_options: object) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # what a peer wrote is no UTF-8, or a number has over 64 bits
+        return mend(json.dumps(event, default=str, ensure_ascii=False))
 
 
 _SUFFIXES = tuple(f"_{name}" for name in SECRETS)

@@ -106,13 +106,33 @@ class Registration:
         if device is not None:
             self._register(request, transaction, device)
 
-    def is_unwelcome(self, request: Request, source: Flow) -> bool:
-        """Tell whether the sender gets no answer: who guessed passwords, and known scanners where they are dropped."""
-        if self._offenders.is_silenced(source.remote.host, now()):
-            return True
-        if not self._policy.drop_strangers:
+    def is_welcome(self, request: Request, flow: Flow) -> bool:
+        """Tell whether the sender gets an answer: not who guessed passwords, nor strangers where they are dropped.
+
+        Strangers are known scanners, and who wants something of another domain. At an address with a good registration
+        they are none: phones ask after their outbound proxy by any of its names.
+        """
+        source = flow.remote.host
+        if self._offenders.is_silenced(source, now()):
             return False
-        return Quirk.SCANNER in self._vendors.match(request.first("User-Agent") or "").quirks
+        if not self._policy.drop_strangers:
+            return True
+        if Quirk.SCANNER in self._vendors.match(request.first("User-Agent") or "").quirks:
+            return False
+        # A REGISTER's domain is that of its To, which is read when all else about it is found to be well.
+        return request.method == "REGISTER" or self._is_for_us(request) or self._offenders.is_trusted(source, now())
+
+    def trust(self, source: str) -> None:
+        """Never silence the address, because a phone there has a registration."""
+        self._offenders.trust(source, now())
+
+    def _is_for_us(self, request: Request) -> bool:
+        """Tell whether the Request-URI names a domain that is served here, or none that can be read."""
+        try:
+            host = SipUri.parse(request.uri).host
+        except ParseError:
+            return True
+        return self._directory.serves(host.lower()) or self._endpoint.is_own(host)
 
     def _aor(self, to: SipUri) -> Aor | None:
         """Return the AOR that the To names, in the default realm where it names only this host."""
@@ -136,19 +156,19 @@ class Registration:
     def _authenticate(self, request: Request, transaction: ServerTransaction, aor: Aor) -> Device | None:
         """Return the device that the request proves to come from, or answer it with a challenge or a refusal."""
         device = self._directory.find(aor)
-        if device is not None and device.ip and device.ip == transaction.flow.remote.host:
-            return device if self._is_good(request, transaction, device) else None
         algorithm = (device.algorithm if device is not None else None) or self._policy.algorithm
+        if device is not None and device.ip and device.ip == transaction.flow.remote.host:
+            return self._if_good(request, transaction, device, algorithm)
         answer = find_answer(request.lines("Authorization"), aor.domain, algorithm)
         outcome = answer if isinstance(answer, Outcome) else self._verify(request, answer, device, aor)
         if outcome is Outcome.OK and device is not None:
-            self._offenders.right(transaction.flow.remote.host, aor, now())
-            return device if self._is_good(request, transaction, device) else None
+            return self._if_good(request, transaction, device, algorithm)
         if outcome is Outcome.MALFORMED:
             self.outcomes["malformed"] += 1
             transaction.respond_and_forget(Response.to_request(request, 400, "Malformed credentials"))
         elif outcome in (Outcome.WRONG, Outcome.UNKNOWN_USER):
-            self._on_wrong_answer(request, transaction, aor, outcome, algorithm)
+            self.outcomes["wrong_credentials"] += 1
+            self._on_wrong_answer(request, transaction, aor, outcome.value, algorithm)
         else:
             self.outcomes["challenged"] += 1
             self._challenge(request, transaction, aor.domain, algorithm, stale=outcome.stale)
@@ -167,22 +187,24 @@ class Registration:
             now=self._wall(),
         )
 
-    def _is_good(self, request: Request, transaction: ServerTransaction, device: Device) -> bool:
+    def _if_good(
+        self, request: Request, transaction: ServerTransaction, device: Device, algorithm: Algorithm
+    ) -> Device | None:
+        """Return the device unless it is disabled; then its right password is answered as a wrong one is."""
         standing = self._directory.standing(device)
         if standing is Standing.GOOD:
-            return True
+            self._offenders.right(transaction.flow.remote.host, device.aor, now())
+            return device
         self.outcomes["disabled"] += 1
-        log.warning("registration.refused", aor=device.aor, reason=standing.value, source=str(transaction.flow))
-        self._challenge(request, transaction, device.realm, device.algorithm or self._policy.algorithm, stale=False)
-        return False
+        self._on_wrong_answer(request, transaction, device.aor, standing.value, algorithm)
+        return None
 
     def _on_wrong_answer(
-        self, request: Request, transaction: ServerTransaction, aor: Aor, outcome: Outcome, algorithm: Algorithm
+        self, request: Request, transaction: ServerTransaction, aor: Aor, reason: str, algorithm: Algorithm
     ) -> None:
         source = transaction.flow.remote.host
-        self.outcomes["wrong_credentials"] += 1
         # systemd/fail2ban reads this line: its event, reason and source.
-        log.warning("registration.refused", aor=aor, reason=outcome.value, source=str(transaction.flow))
+        log.warning("registration.refused", aor=aor, reason=reason, source=str(transaction.flow))
         if self._offenders.wrong(source, aor, now()):
             transaction.respond_and_forget(Response.to_request(request, 403))
         else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sip.errors import ParseError
 from sip.headers import NameAddr
 from sip.message import Request
+from sip.route import way_along
 from sip.uri import SipUri
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Dialog:
         return NameAddr.parse(self.route_set[0]).uri if self.route_set else self.remote_target
 
     def _build(self, method: str, number: int) -> Request:
-        uri, routes = self._way()
+        uri, routes = way_along(self.route_set, self.remote_target)
         request = Request(method, uri)
         request.set("Max-Forwards", "70")
         request.set("Route", *routes)
@@ -139,16 +140,6 @@ class Dialog:
         request.set("Call-ID", self.id.call_id)
         request.set("CSeq", f"{number} {method}")
         return request
-
-    def _way(self) -> tuple[str, tuple[str, ...]]:
-        """Return the Request-URI and the Route values."""
-        if not self.route_set:
-            return self.remote_target, ()
-        first = NameAddr.parse(self.route_set[0]).uri
-        if SipUri.parse(first).param("lr") is not None:
-            return self.remote_target, self.route_set
-        # RFC 3261 12.2.1.1: a strict router takes its own URI as Request-URI, and the target last in Route.
-        return first, (*self.route_set[1:], f"<{self.remote_target}>")
 
 
 def _target(message: Message) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sip.headers import TOKEN, header_name
 from sip.message import Request
+from sip.route import way_along
 from sip.sdp import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -55,10 +56,14 @@ class Invitee:
 
 
 def build_invite(invitee: Invitee, contact: str, body: bytes) -> Request:
-    """Build the INVITE, with the offer as body where there is one. Via is put on by whoever sends."""
-    request = Request("INVITE", invitee.uri)
+    """Build the INVITE, with the offer as body where there is one. Via is put on by whoever sends.
+
+    Raises ParseError where the first route cannot be read; a registrar takes none like that.
+    """
+    uri, routes = way_along(invitee.routes, invitee.uri)
+    request = Request("INVITE", uri)
     request.set("Max-Forwards", "70")
-    request.set("Route", *invitee.routes)
+    request.set("Route", *routes)
     request.set("From", str(invitee.local))
     request.set("To", str(invitee.remote))
     request.set("Call-ID", invitee.call_id)

@@ -196,7 +196,7 @@ class Response(Message):
         """Build the response to a request (RFC 3261 8.2.6.2), with our tag in To where there is none yet."""
         fields = {name: list(lines) for name in _COPIED if (lines := request.lines(name))}
         to = fields.get("To")
-        if to_tag and to and status > 100 and not _TAG.search(to[0].rpartition(">")[2]):
+        if to_tag and to and status > 100 and not has_tag(to[0]):
             to[0] = f"{to[0]};tag={to_tag}"
         return cls(status, reason, fields)
 
@@ -216,6 +216,11 @@ class Response(Message):
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.reason}>"
+
+
+def has_tag(address: str) -> bool:
+    """Return whether a From or To has a tag, however it is written."""
+    return _TAG.search(address.rpartition(">")[2]) is not None
 
 
 def reason_phrase(status: int) -> str:

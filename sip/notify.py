@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sip.errors import LocalProtocolError
 from sip.message import Request
+from sip.route import way_along
 from sip.uri import SipUri, escape_user
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ def notify_faults(*, event: str, content_type: str = "", body: bytes = b"") -> d
 def _notify(target: NotifyTarget, origin: NotifyOrigin, event: str, content_type: str, body: bytes) -> Request:
     user = escape_user(target.aor.user)
     identity = f"sip:{user}@{target.realm}"
-    request = Request("NOTIFY", request_uri(target.contact, user), body=body)
+    uri, routes = way_along(target.path, request_uri(target.contact, user))
+    request = Request("NOTIFY", uri, body=body)
     request.set("Max-Forwards", "70")
-    request.set("Route", *target.path)
+    request.set("Route", *routes)
     request.set("From", f"<{identity}>;tag={origin.from_tag}")
     request.set("To", f"<{identity}>")
     request.set("Call-ID", origin.call_id)

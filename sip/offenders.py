@@ -15,6 +15,7 @@ SILENCE_AFTER: Final = 10  # wrong answers of one source before it is not answer
 SILENCE: Final = 30.0  # seconds of the first silence; each further wrong answer doubles it
 MAX_SILENCE: Final = 3600.0  # seconds
 FORGET_AFTER: Final = 7200.0  # seconds without a wrong answer after which a source is as new
+TRUST: Final = 86_400.0  # seconds that a good registration counts: the longest that can be granted
 MAX_TRACKED: Final = 65_536  # sources, and pairs of source and AOR, of which each costs about 300 bytes
 
 Value = TypeVar("Value")
@@ -67,7 +68,7 @@ class Offenders:
     def wrong(self, source: str, aor: str, now: float) -> bool:
         """Count a wrong answer; returns whether it is to be refused for good (403) rather than challenged again."""
         pair = self._count(self._by_aor, (source, aor), now)
-        if not self._is_trusted(source, now):
+        if not self.is_trusted(source, now):
             whole = self._count(self._by_source, (source, ""), now)
             if whole.wrong >= SILENCE_AFTER:
                 whole.silent_until = now + min(MAX_SILENCE, SILENCE * 2.0 ** min(20, whole.wrong - SILENCE_AFTER))
@@ -77,16 +78,21 @@ class Offenders:
         """Count a right answer: what went wrong before is forgiven, and the source is trusted for as long."""
         self._by_aor.drop((source, aor))
         self._by_source.drop((source, ""))
+        self.trust(source, now)
+
+    def trust(self, source: str, now: float) -> None:
+        """Never silence the source while its registration may last."""
         self._trusted.put((source, ""), now)
+
+    def is_trusted(self, source: str, now: float) -> bool:
+        """Return whether the source has a good registration."""
+        since = self._trusted.get((source, ""))
+        return since is not None and now - since < TRUST
 
     def is_silenced(self, source: str, now: float) -> bool:
         """Return whether the source gets no answer for now."""
         record = self._by_source.get((source, ""))
         return record is not None and now < record.silent_until
-
-    def _is_trusted(self, source: str, now: float) -> bool:
-        since = self._trusted.get((source, ""))
-        return since is not None and now - since < FORGET_AFTER
 
     def _count(self, records: _Recent[_Record], key: tuple[str, str], now: float) -> _Record:
         record = records.get(key)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sip.message import Request
 from sip.notify import request_uri
+from sip.route import way_along
 from sip.uri import escape_user
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ def build_ping(binding: Binding, origin: NotifyOrigin) -> Request:
     """
     user = escape_user(binding.aor.user)
     identity = f"sip:{user}@{binding.aor.domain}"
-    request = Request("OPTIONS", request_uri(binding.contact, user))
+    uri, routes = way_along(binding.path, request_uri(binding.contact, user))
+    request = Request("OPTIONS", uri)
     request.set("Max-Forwards", "70")
-    request.set("Route", *binding.path)
+    request.set("Route", *routes)
     request.set("From", f"<sip:{binding.aor.domain}>;tag={origin.from_tag}")
     request.set("To", f"<{identity}>")
     request.set("Call-ID", origin.call_id)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_EXPIRES: Final = 3600  # seconds, where neither the contact nor the request names any (RFC 3261 10.2.1.1)
 MAX_CONTACT: Final = 1024  # characters of a Contact value that we are asked to keep
+MAX_WISHES: Final = 128  # Contact values of one request: a phone has one or two, max_contacts goes to 100
 MAX_PATH: Final = 8  # hops; each edge proxy adds one
 
 
@@ -161,14 +162,19 @@ def _make_room(kept: Sequence[Binding], excess: int) -> list[Binding] | None:
 def _wishes(request: Request) -> tuple[list[_Wish], bool]:
     """Read the Contact values; the flag says that it was the one `*`. Raises ParseError."""
     values = [value for value in request.values("Contact") if value]
+    if len(values) > MAX_WISHES:
+        raise ParseError("too many Contact values")
     default = parse_seconds(request.first("Expires") or "", default=DEFAULT_EXPIRES)
     if "*" in values:
         # RFC 3261 10.3 step 6: "*" with any other contact, or with an expiration other than zero, MUST be refused.
         if len(values) > 1 or request.first("Expires") is None or default != 0:
             raise ParseError("Contact * needs Expires: 0 and no other contact")
         return [], True
-    if len(request.values("Path")) > MAX_PATH:
+    path = request.values("Path")
+    if len(path) > MAX_PATH:
         raise ParseError("too many Path values")
+    for value in path:
+        SipUri.parse(NameAddr.parse(value).uri)
     return [_wish(value, default) for value in values], False
 
 

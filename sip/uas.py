@@ -23,6 +23,7 @@ def inspect(request: Request) -> Response | None:
     """Return the refusal that the request earns before its method is looked at, None where it may go on.
 
     In the order of RFC 3261 8.2: syntax (400, 505), method (405), Request-URI (416), Require (420), content (406, 415).
+    An INVITE without a dialog is one that a proxy would route, and may have used up its hops (483, RFC 3261 16.3).
     An ACK is inspected like the rest, but whoever calls must not answer it.
     """
     try:
@@ -32,6 +33,8 @@ def inspect(request: Request) -> Response | None:
         SipUri.parse(request.uri)
     except ParseError as fault:
         return Response.to_request(request, fault.status, _reason(fault))
+    if request.method == "INVITE" and _is_spent(request):
+        return _refuse(request, 483)
     unknown = sorted(request.tokens("Require") - SUPPORTED_TAGS) if request.lines("Require") else []
     if unknown and request.method not in ("ACK", "CANCEL"):
         return _refuse(request, 420, Unsupported=", ".join(unknown))
@@ -66,6 +69,10 @@ def _check_syntax(request: Request) -> None:
     forwards = request.first("Max-Forwards")
     if forwards is not None and not (_NUMBER.match(forwards) and int(forwards) <= MAX_FORWARDS):
         raise ParseError("malformed Max-Forwards")
+
+
+def _is_spent(request: Request) -> bool:
+    return int(request.first("Max-Forwards") or 1) == 0 and request.to.tag is None
 
 
 def _inspect_body(request: Request) -> Response | None:

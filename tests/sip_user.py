@@ -30,6 +30,9 @@ class User:
         self.lost: asyncio.Queue[Flow] = asyncio.Queue()
         self.acks: asyncio.Queue[Request] = asyncio.Queue()
 
+    def is_welcome(self, request: Request, flow: Flow) -> bool:
+        return True
+
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
         if request.method == "OPTIONS":
             transaction.respond(options_answer(request))

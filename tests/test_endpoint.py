@@ -143,15 +143,44 @@ async def test_a_request_that_waits_for_its_answer_is_not_handled_twice(phone: P
         pytest.param(_request("OPTIONS", extra="Require: nothingSupportsThis\r\n"), 420, id="extension"),
         pytest.param(_request("OPTIONS").replace(b"SIP/2.0\r\n", b"SIP/7.0\r\n", 1), 505, id="version"),
         pytest.param(_request("OPTIONS").replace(b"CSeq: 1 OPTIONS", b"CSeq: 1 INVITE"), 400, id="cseq"),
+        pytest.param(_request("INVITE", extra="Max-Forwards: 0\r\n"), 483, id="hops-used-up"),
+        pytest.param(_request("OPTIONS", extra="Max-Forwards: 0\r\n"), 200, id="hops-used-up-by-an-end-point's"),
+        pytest.param(_request("DANCE", extra="Require: x\r\n").replace(b"sip:bob@127.0.0.1", b"tel:1"), 405, id="1st"),
+        pytest.param(
+            _request("INVITE", extra="Require: x\r\nMax-Forwards: 0\r\n").replace(b"sip:bob@127.0.0.1", b"tel:1"),
+            416,
+            id="scheme-before-hops",
+        ),
+        pytest.param(_request("INVITE", extra="Require: x\r\nMax-Forwards: 0\r\n"), 483, id="hops-before-extension"),
+        pytest.param(_request("INVITE", extra="Require: x\r\nAccept: a/b\r\n"), 420, id="extension-before-content"),
     ],
 )
 async def test_refusals_before_the_method_is_looked_at(phone: Phone, data: bytes, status: int) -> None:
-    """RFC 3261 8.2."""
+    """In the order of RFC 3261 8.2 and, for what only a proxy could do, 16.3."""
     await phone.send(data)
     response = await phone.receive()
 
     assert isinstance(response, Response)
     assert status == response.status
+
+
+async def test_a_request_that_was_forked_on_its_way_is_taken_once(phone: Phone, user: User) -> None:
+    """RFC 3261 8.2.2.2: 482 while the other copy is under way; not within a dialog, nor once that is answered."""
+    await phone.send(_request("INVITE", "z9hG4bK1"))
+    request, transaction = await user.requests.get()
+    await phone.send(_request("INVITE", "z9hG4bK2"))
+    merged = await phone.receive()
+    await phone.send(
+        _request("INVITE", "z9hG4bK3").replace(b"To: <sip:bob@acme.test>", b"To: <sip:bob@acme.test>;tag=1")
+    )
+    await user.requests.get()
+    transaction.respond(Response.to_request(request, 486))
+    await phone.receive()
+    await phone.send(_request("INVITE", "z9hG4bK4"))
+    await user.requests.get()
+
+    assert isinstance(merged, Response)
+    assert (482, "z9hG4bK2") == (merged.status, merged.via.branch)
 
 
 async def test_options_that_asks_for_another_body_is_answered_without_one(phone: Phone) -> None:

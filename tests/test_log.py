@@ -181,3 +181,13 @@ def test_the_database_driver_does_not_log_its_statements() -> None:
     logging.getLogger("aiosqlite").debug("executing INSERT INTO settings VALUES ('nonce-key', 'hunter2')")
 
     assert stream.getvalue() == ""
+
+
+def test_what_is_no_utf_8_is_logged_all_the_same() -> None:
+    """A phone's headers may hold any octets; the line stays JSON."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(), stream)
+    structlog.get_logger().info("registration.added", user_agent="Ph\udcffne", many=2**70)
+    (line,) = lines(stream)
+
+    assert ("Ph\ufffdne", "registration.added") == (line["user_agent"], line["event"])

@@ -7,7 +7,7 @@ import pytest
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding, LocationTable
 from sip.message import Request, parse_message
-from sip.registrar import RegisterResult, Registrant, RegistrarPolicy, process_register
+from sip.registrar import MAX_PATH, MAX_WISHES, RegisterResult, Registrant, RegistrarPolicy, process_register
 from sip.uri import Aor
 
 AOR = Aor("bob@acme.test")
@@ -215,6 +215,30 @@ def test_path_is_kept_and_returned() -> None:
 
     assert registrar.bindings()[0].path == ("<sip:p1;lr>", "<sip:p2;lr>")
     assert result.response.values("Path") == ["<sip:p1;lr>", "<sip:p2;lr>"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param("Path: <edge>\r\n", id="no-uri"),
+        pytest.param("Path: <sip:p;lr\r\n", id="unclosed"),
+        pytest.param("Path: " + ", ".join(["<sip:p;lr>"] * (MAX_PATH + 1)) + "\r\n", id="too-long"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_refused(headers: str) -> None:
+    registrar = Registrar()
+
+    assert 400 == registrar(_register("<sip:b@h>", headers=headers)).response.status
+    assert registrar.bindings() == ()
+
+
+def test_more_contacts_than_any_phone_has_are_refused_unread() -> None:
+    """Each costs time, and those in one request the square of it."""
+    registrar = Registrar(max_contacts=100)
+    most = [f"<sip:{number}@h>;expires=0" for number in range(MAX_WISHES)]
+
+    assert 200 == registrar(_register(*most)).response.status
+    assert 400 == registrar(_register(*most, "<sip:one@more>")).response.status
 
 
 def test_when_full_the_longest_unreachable_contact_goes() -> None:

@@ -4,136 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from registrar_rig import GOOD, Phone, Server
 
-from api.ports import Draft, Kind
-from daemon.directory import Directory
-from daemon.dispatch import Dispatcher
-from daemon.presence import Presence, now
-from daemon.registration import Registration, RegistrationPolicy
+from daemon.presence import now
 from daemon.store import Store
-from sip.digest import Algorithm, Credentials, answer_response
-from sip.flow import Address, Transport
-from sip.io.client import with_credentials
-from sip.io.endpoint import Endpoint
-from sip.message import Request, Response, parse_message
-from sip.nonce import NonceSigner
-from sip.registrar import RegistrarPolicy
+from sip.digest import Algorithm, Credentials
+from sip.offenders import SILENCE_AFTER
 from sip.uri import Aor
-from sip.vendors import VendorTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from sip.flow import Flow
-    from sip.io.transactions import ServerTransaction
+    from sip.message import Request
 
 AOR = Aor("bob@acme.test")
-GOOD = Credentials("bob", "correct-horse")
-
-
-class Server:
-    """The registrar over one UDP socket and a database of its own."""
-
-    def __init__(self, path: Path, *, wait_for_commit: bool = True, drop_strangers: bool = False) -> None:
-        self.path = path
-        self.drop_strangers = drop_strangers
-        self.wait_for_commit = wait_for_commit
-        self.wall = time.time
-
-    async def start(self) -> None:
-        self.store = await Store.open(self.path)
-        self.directory = Directory()
-        self.store.documents.subscribe(
-            lambda changes: [self.directory.changed(change.old, change.new) for change in changes] and None
-        )
-        for account in await self.store.list_accounts():
-            self.directory.changed(None, account)
-        async for documents in self.store.documents.scan():
-            for document in documents:
-                self.directory.changed(None, document)
-        self.presence = Presence(self.store.bindings, self.directory)
-        dispatcher = Dispatcher()
-        self.endpoint = Endpoint(dispatcher)
-        registration = Registration(
-            self.endpoint,
-            self.directory,
-            self.presence,
-            RegistrationPolicy(
-                RegistrarPolicy(min_expires=1),
-                drop_strangers=self.drop_strangers,
-                wait_for_commit=self.wait_for_commit,
-            ),
-            vendors=VendorTable.shipped(),
-            signer=NonceSigner(b"k" * 32, 60.0),
-            wall=lambda: self.wall(),
-        )
-        dispatcher.registrar, dispatcher.dialogs = registration, _NoDialogs()
-        self.loaded = await self.presence.load()
-        self.address = await self.endpoint.listen(Transport.UDP, Address("127.0.0.1", 0))
-
-    async def stop(self) -> None:
-        await self.endpoint.close()
-        await self.presence.close()
-        await self.store.close()
-
-
-class Phone(asyncio.DatagramProtocol):
-    """Registers by hand."""
-
-    def __init__(self) -> None:
-        self.answers: asyncio.Queue[Response] = asyncio.Queue()
-        self.cseq = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        message = parse_message(data)
-        assert isinstance(message, Response)
-        self.answers.put_nowait(message)
-
-    def request(self, *, to: str = "sip:bob@acme.test", expires: int = 60) -> Request:
-        self.cseq += 1
-        request = Request("REGISTER", "sip:acme.test")
-        request.add("Via", f"SIP/2.0/UDP 10.0.0.9:5060;rport;branch=z9hG4bK{self.cseq}")
-        for name, value in (("From", f"<{to}>;tag=1"), ("To", f"<{to}>"), ("Call-ID", "reg"), ("Max-Forwards", "70")):
-            request.add(name, value)
-        request.add("CSeq", f"{self.cseq} REGISTER")
-        request.add("Contact", f"<sip:bob@10.0.0.9>;expires={expires}")
-        return request
-
-    async def ask(self, request: Request) -> Response:
-        self.transport.sendto(request.encode())  # type: ignore[attr-defined]
-        return await asyncio.wait_for(self.answers.get(), 5)
-
-    async def register(
-        self, credentials: Credentials = GOOD, *, to: str = "sip:bob@acme.test", expires: int = 60
-    ) -> Response:
-        request = self.request(to=to, expires=expires)
-        return await self.answer(request, await self.ask(request), credentials)
-
-    async def answer(self, request: Request, challenged: Response, credentials: Credentials, nc: int = 1) -> Response:
-        assert challenged.status == 401
-        header = answer_response(challenged, credentials, uri=request.uri, nc=nc, cnonce="c")
-        assert header is not None
-        self.cseq += 1
-        again = with_credentials(request, header)
-        again.set("Via", f"SIP/2.0/UDP 10.0.0.9:5060;rport;branch=z9hG4bK{self.cseq}")
-        again.set("CSeq", f"{self.cseq} REGISTER")
-        return await self.ask(again)
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     server = Server(tmp_path / "roost.db")
     await server.start()
-    account = await server.store.create_master("acme", "acme.test")
-    data = {"name": "Bob", "sip": {"username": GOOD.username, "password": GOOD.password}}
-    await server.store.documents.create(Draft(Kind.DEVICE, account.account_id, "d1", data))
+    await server.add_bob()
     yield server
     await server.stop()
 
@@ -227,15 +122,6 @@ async def test_a_foreign_domain_is_not_served(phone: Phone) -> None:
     assert (await phone.ask(phone.request(to="sip:bob@elsewhere.example"))).status == 404
 
 
-async def test_a_disabled_device_is_only_challenged(server: Server, phone: Phone) -> None:
-    """Contract 5.12: it looks like a wrong password."""
-    device = server.directory.find(AOR)
-    assert device is not None
-    device.enabled = False
-
-    assert (await phone.register()).status == 401
-
-
 async def test_an_expired_binding_leaves_status_and_database(server: Server, phone: Phone) -> None:
     """RFC 3261 10.3; removed by its own alarm, without anybody asking."""
     await phone.register(expires=1)
@@ -299,33 +185,131 @@ async def test_a_device_known_by_its_address_needs_no_digest(server: Server, pho
     assert (await phone.ask(phone.request())).status == 200
 
 
-class _NoDialogs:
-    def on_dialog_request(self, request: Request, transaction: ServerTransaction) -> bool:
-        return False
-
-    def on_dialog_ack(self, request: Request, flow: Flow) -> None:
-        raise AssertionError
-
-    def on_flow_lost(self, flow: Flow) -> None:
-        raise AssertionError
-
-
-@pytest.mark.parametrize("method", [b"OPTIONS", b"INVITE", b"REGISTER"])
-@pytest.mark.parametrize("tag", [b"", b";tag=made-up"], ids=["no-tag", "tag"])
-async def test_a_known_scanner_gets_no_answer(server: Server, method: bytes, tag: bytes) -> None:
-    """`sip.drop_strangers`: it must not even learn that something is here."""
+@pytest.fixture
+async def strict(server: Server) -> AsyncIterator[Server]:
+    """Start a second server over the same database, with `sip.drop_strangers`."""
     strict = Server(server.path, drop_strangers=True)
     await strict.start()
-    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=strict.address)
-    request = phone.request()
-    scan = (
-        request.encode()
-        .replace(b"REGISTER", method)
-        .replace(b"\r\nCall-ID", tag + b"\r\nUser-Agent: friendly-scanner\r\nCall-ID")
-    )
-    transport.sendto(scan)
-    first = await phone.ask(phone.request())
-    transport.close()
+    yield strict
     await strict.stop()
 
-    assert first.cseq.number == 2, "of the request that followed"
+
+@pytest.fixture
+async def stranger(strict: Server) -> AsyncIterator[Phone]:
+    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=strict.address)
+    yield phone
+    transport.close()
+
+
+async def first_answered(phone: Phone, wire: bytes) -> int:
+    """Send the message, then a good REGISTER, and return the CSeq of what is answered first."""
+    phone.transport.sendto(wire)  # type: ignore[attr-defined]
+    return (await phone.ask(phone.request())).cseq.number
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"INVITE", b"REGISTER", b"CANCEL", b"BYE", b"MESSAGE", b"DANCE"])
+@pytest.mark.parametrize("tag", [b"", b";tag=made-up"], ids=["no-tag", "tag"])
+async def test_a_known_scanner_gets_no_answer(stranger: Phone, method: bytes, tag: bytes) -> None:
+    """`sip.drop_strangers`: it must not even learn that something is here."""
+    wire = stranger.request().encode().replace(b"REGISTER", method)
+
+    assert 2 == await first_answered(
+        stranger, wire.replace(b"\r\nCall-ID", tag + b"\r\nUser-Agent: friendly-scanner\r\nCall-ID")
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(b"branch=z9hG4bK1", b"branch=;;", id="via"),
+        pytest.param(b"CSeq: 1", b"CSeq: one", id="cseq"),
+        pytest.param(b"SIP/2.0\r\nVia", b"SIP/3.0\r\nVia", id="version"),
+    ],
+)
+async def test_a_known_scanner_is_not_told_what_is_wrong_either(stranger: Phone, old: bytes, new: bytes) -> None:
+    wire = stranger.request().encode().replace(b"\r\nCall-ID", b"\r\nUser-Agent: sipcli/1\r\nCall-ID")
+    assert old in wire
+
+    assert 2 == await first_answered(stranger, wire.replace(old, new))
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"INVITE", b"CANCEL", b"BYE", b"MESSAGE", b"SUBSCRIBE"])
+async def test_a_request_for_another_domain_gets_no_answer(strict: Server, stranger: Phone, method: bytes) -> None:
+    """`sip.drop_strangers`; where a phone is registered, it may ask after any name of ours, known to us or not."""
+    wire = stranger.request().encode().replace(b"REGISTER", method).replace(b"sip:acme.test", b"sip:100@198.51.100.7")
+    assert 2 == await first_answered(stranger, wire)
+
+    strict.registration.trust("127.0.0.1")
+    assert 1 == await first_answered(stranger, wire)
+
+
+async def test_who_guessed_is_silenced_unless_a_phone_is_registered_there(server: Server, phone: Phone) -> None:
+    """Nothing is answered to any request; a registration counts from the start of the process on."""
+    for _ in range(SILENCE_AFTER):
+        await phone.register(Credentials("bob", "wrong"))
+    wire = phone.request().encode().replace(b"REGISTER", b"OPTIONS")
+    phone.transport.sendto(wire)  # type: ignore[attr-defined]
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(phone.answers.get(), 0.05)
+
+    again = Server(server.path)
+    await again.start()
+    again.registration.trust("127.0.0.1")
+    transport, other = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=again.address)
+    for _ in range(2 * SILENCE_AFTER):
+        await other.register(Credentials("bob", "wrong"))
+    assert 200 == (await other.register()).status
+    transport.close()
+    await again.stop()
+
+
+async def test_a_clock_that_jumps_loses_nobody(server: Server, phone: Phone) -> None:
+    """Expiry goes by the monotonic clock; a nonce from before the jump is stale, and the next one is taken."""
+    challenged = await phone.ask(phone.request())
+    await phone.register()
+    for jump in (86_400.0 * 365, -86_400.0 * 365):
+        server.wall = lambda jump=jump: time.time() + jump  # type: ignore[misc]
+        stale = await phone.answer(phone.request(), challenged, GOOD)
+        assert 401 == stale.status
+        assert "stale=true" in stale.one("WWW-Authenticate")
+        assert 200 == (await phone.register()).status
+
+        assert 1 == len(server.presence.aor_bindings(AOR))
+
+
+async def test_what_is_no_utf_8_is_stored_shown_and_sent_back_as_it_was(server: Server, phone: Phone) -> None:
+    """Headers may hold any octets (RFC 4475 3.1.1.2 and old firmware); nothing fails on them."""
+    original = phone.request
+
+    def odd(**options: Any) -> Request:
+        request = original(**options)
+        request.set("Contact", "<sip:b\udcffb@10.0.0.9>;expires=60")
+        request.set("User-Agent", "Ph\udcffne")
+        request.set("Call-ID", "c\udcff")
+        request.set("Path", "<sip:p\udcff@edge.example;lr>")
+        return request
+
+    phone.request = odd  # type: ignore[method-assign]
+    response = await phone.register()
+    (binding,) = server.presence.aor_bindings(AOR)
+    (shown,) = server.presence.registrations(binding.account_id)
+    again = Server(server.path)
+    await again.start()
+    await again.stop()
+
+    assert (200, ["<sip:b\udcffb@10.0.0.9>;expires=60"]) == (response.status, response.values("Contact"))
+    assert ("sip:b\ufffdb@10.0.0.9", "Ph\ufffdne", "c\ufffd") == (shown.contact, shown.user_agent, shown.call_id)
+    assert 1 == again.loaded
+    assert 0 == server.endpoint.transactions.dropped["our fault"]
+
+
+@pytest.mark.parametrize("credentials", [GOOD, Credentials("bob", "wrong")], ids=["right-password", "wrong-password"])
+async def test_a_disabled_device_looks_like_a_wrong_password(
+    server: Server, phone: Phone, credentials: Credentials
+) -> None:
+    """Contract 5.12: also in what comes of several attempts."""
+    device = server.directory.find(AOR)
+    assert device is not None
+    device.enabled = False
+
+    assert [401, 401, 403] == [(await phone.register(credentials)).status for _ in range(3)]

@@ -54,6 +54,10 @@ EXCERPT: Final = 256  # bytes of a message that a log line may show
 class TransactionUser(Protocol):
     """What lies above the transactions: the registrar, the calls."""
 
+    def is_welcome(self, request: Request, flow: Flow) -> bool:
+        """Tell whether the request is to be looked at: to what is not, nothing is answered, however wrong it is."""
+        ...
+
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
         """Take a new request that passed inspection, and answer it, now or later, by the transaction."""
         ...
@@ -231,6 +235,9 @@ class Endpoint:
             log.exception("message.failed", flow=str(flow))
 
     def _receive_request(self, request: Request, flow: Flow) -> None:
+        if not self._user.is_welcome(request, flow):
+            self.transactions.dropped["unwelcome request"] += 1
+            return
         try:
             self.transactions.receive_request(request, flow)
         except ParseError as fault:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.errors import ConnectionLost, ParseError, SipError, TransactionTimeout, TransportFailed
-from sip.message import Request, Response
+from sip.message import Request, Response, has_tag
 from sip.timers import LINGER, Timer, TimerLanes
 from sip.transaction import (
     EVENT_OF_TIMER,
@@ -33,6 +33,7 @@ MAX_SERVER_TRANSACTIONS: Final = 262_144  # at some 700 bytes each; requests bey
 MAX_CLIENT_TRANSACTIONS: Final = 131_072  # our own requests: one OPTIONS or NOTIFY a phone at the most
 
 ServerKey = tuple[str, ...]
+Identity = tuple["str | None", "str | None", "str | None"]
 ClientKey = tuple[str, str]
 
 
@@ -77,6 +78,7 @@ class ServerTransaction:
         effects = self.fsm.step(event_of_answer(response.status))
         self._last = self._encoded(response)
         if response.final:
+            self._layer.answered(self)
             self.request = None
         self._layer.run_server(self, effects)
 
@@ -104,7 +106,7 @@ class ServerTransaction:
 
     def _encoded(self, response: Response) -> bytes:
         to = response.first("To")
-        if to is not None and response.status > 100 and ";tag=" not in to.lower():
+        if to is not None and response.status > 100 and ("tag" not in to.lower() or not has_tag(to)):
             response.set("To", f"{to};tag={self.to_tag}")
         return response.encode()
 
@@ -166,6 +168,7 @@ class TransactionLayer:
         """How many messages were dropped, by reason."""
         self._servers: dict[ServerKey, ServerTransaction] = {}
         self._clients: dict[ClientKey, ClientTransaction] = {}
+        self._unanswered: dict[Identity, ServerTransaction] = {}
         self._waiting_cancels: dict[ClientKey, tuple[tuple[str, str], ...]] = {}
         self._lanes: TimerLanes[tuple[ServerTransaction | ClientTransaction, Timer, int]] = TimerLanes()
         self._alarm: asyncio.TimerHandle | None = None
@@ -266,8 +269,14 @@ class TransactionLayer:
                 transaction.on_failure(TransactionTimeout("no ACK came"))
         if transaction.fsm.over:
             self._servers.pop(transaction.key, None)
+            self.answered(transaction)
         elif transaction.fsm.entered:
             self._start_timers(transaction)
+
+    def answered(self, transaction: ServerTransaction) -> None:
+        """Learn that the transaction, whose request is still there, has its final response."""
+        if transaction.request is not None and self._unanswered:
+            self._unanswered.pop(_identity(transaction.request), None)
 
     def close(self) -> None:
         """Forget everything; nobody is told."""
@@ -275,20 +284,28 @@ class TransactionLayer:
             self._alarm.cancel()
         self._servers.clear()
         self._clients.clear()
+        self._unanswered.clear()
 
     def _begin_server(self, request: Request, flow: Flow, via: Via, key: ServerKey) -> None:
         if len(self._servers) >= MAX_SERVER_TRANSACTIONS:
             self.dropped["too many transactions"] += 1
             return
         transaction = self._servers[key] = ServerTransaction(self, key, request, flow, via)
+        identity = _identity(request)
+        if identity in self._unanswered and not has_tag(request.first("To") or ""):
+            # RFC 3261 8.2.2.2: the same request, which was forked on its way to us.
+            transaction.respond_and_forget(Response.to_request(request, 482, "Merged Request"))
+            return
         self._handle(transaction, request)
+        if transaction.request is not None:
+            self._unanswered[identity] = transaction
 
     def _cancel_server(self, request: Request, flow: Flow, via: Via, key: ServerKey) -> None:
         """Answer a CANCEL, and end the INVITE it names where that still waits (RFC 3261 9.2)."""
         transaction = self._servers[key] = ServerTransaction(self, key, request, flow, via)
         target = self._servers.get((*key[:-1], "INVITE"))
         if target is None:
-            transaction.respond(Response.to_request(request, 481))
+            transaction.respond_and_forget(Response.to_request(request, 481))
             return
         transaction.respond(Response.to_request(request, 200, to_tag=target.to_tag))
         if target.request is not None:
@@ -398,6 +415,11 @@ def _server_key(request: Request, via: Via, flow: Flow) -> ServerKey:
     except ParseError:
         identity = ("", "", "")
     return str(via), *identity, flow.remote.host, str(flow.remote.port), method
+
+
+def _identity(request: Request) -> Identity:
+    """Return what two copies of a request have in common that came by different ways."""
+    return request.first("Call-ID"), request.first("CSeq"), request.first("From")
 
 
 def _same_hop(request: Request, method: str, to: str) -> Request:

@@ -129,6 +129,10 @@ class MediaSupervisor:
 
     # What a worker asks of us: implements `sip.io.endpoint.TransactionUser`
 
+    def is_welcome(self, request: Request, flow: Flow) -> bool:  # noqa: ARG002 - the protocol names them
+        """Look at all that comes: it is from this host."""
+        return True
+
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
         """Answer at once, for a worker's unanswered request holds its call; a BYE means that it cannot go on."""
         bridge = self._bridges.get(request.call_id)
