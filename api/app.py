@@ -1,4 +1,4 @@
-"""The control API as an aiohttp application: Kazoo's devices API, version 2.
+"""The control API: Kazoo's devices API, version 2.
 
 `Api.handle` is the one way in, and does for every request, in Kazoo's order (contract 1.5), what the resources then
 need not think of: body, token, path, account, rate, authorisation, types, the documents of the path; then the resource;
@@ -35,7 +35,7 @@ from api import (
     webhooks,
 )
 from api.auth import authorise, charge, find_account, identify_basic, identify_token
-from api.body import MAX_BODY, read_envelope, read_query
+from api.body import read_envelope, read_query
 from api.buckets import Buckets
 from api.call import Answer, Call, is_true, names
 from api.errors import (
@@ -91,24 +91,17 @@ EXPIRED: Final = "Fri, 01 Jan 1999 00:00:00 GMT"
 PATH_KINDS: Final = (("user_id", Kind.USER), ("device_id", Kind.DEVICE), ("webhook_id", Kind.WEBHOOK))
 
 
-def make_app(ports: Ports, policy: Policy | None = None) -> web.Application:
-    """Build the API over the ports. It opens nothing and owns nothing that needs closing."""
-    app = web.Application(client_max_size=MAX_BODY)
-    app.router.add_route("*", r"/{path:[\s\S]*}", Api(ports, policy or Policy()).handle)
-    return app
-
-
 class Api:
-    """The API's one handler, with what its requests share."""
+    """The API over the ports: one handler, with what its requests share. It owns nothing that needs closing."""
 
-    def __init__(self, ports: Ports, policy: Policy) -> None:
+    def __init__(self, ports: Ports, policy: Policy | None = None) -> None:
         self._ports = ports
-        self._policy = policy
+        self._policy = policy = policy or Policy()
         self._router = Router(ROUTES)
         self._buckets = Buckets(policy.rate_capacity, policy.rate_per_second, time.monotonic)
         self._locks = Locks()
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, whatever becomes of it."""
         call = Call(
             ports=self._ports,
@@ -131,7 +124,7 @@ class Api:
         except Exception as error:  # noqa: BLE001
             return _refuse(call, error)
 
-    async def _serve(self, request: web.Request, call: Call) -> Answer:
+    async def _serve(self, request: web.BaseRequest, call: Call) -> Answer:
         tokens = self._find(call)
         call.query = read_query(request.rel_url.raw_query_string)
         call.data, call.root = await read_envelope(request)
@@ -161,7 +154,7 @@ class Api:
         call.routes, call.params = match.routes, match.params
         return tokens
 
-    async def _admit(self, request: web.Request, call: Call, route: Route) -> None:
+    async def _admit(self, request: web.BaseRequest, call: Call, route: Route) -> None:
         if "account_id" in call.params:
             if not call.params["account_id"] and _is_own(call):
                 call.params["account_id"] = call.caller.account_id
@@ -170,7 +163,7 @@ class Api:
         await identify_basic(call)
         await authorise(call, route)
 
-    async def _stream(self, request: web.Request, call: Call, stream: Listening) -> web.StreamResponse:
+    async def _stream(self, request: web.BaseRequest, call: Call, stream: Listening) -> web.StreamResponse:
         """Send events for as long as the client would be let in."""
         route = call.routes[call.method]
 
@@ -190,7 +183,7 @@ class Api:
             headers.update(cors_headers(call.routes, None))
         return await events.send_events(request, stream, headers, is_welcome)
 
-    def _preflight(self, request: web.Request, call: Call) -> web.Response:
+    def _preflight(self, request: web.BaseRequest, call: Call) -> web.Response:
         if not is_cross_origin(request.headers):
             raise MethodNotAllowed
         self._find(call)
@@ -198,7 +191,7 @@ class Api:
         headers = {**_fixed_headers(call), **cors_headers(call.routes, requested)}
         return web.Response(headers=headers)
 
-    def _client(self, request: web.Request) -> str:
+    def _client(self, request: web.BaseRequest) -> str:
         """Return the address of the client: the last one of X-Forwarded-For that is no proxy of ours."""
         peer = request.remote or ""
         if peer not in self._policy.trusted_proxies:
@@ -315,7 +308,7 @@ def _fixed_headers(call: Call) -> dict[str, str]:
     }
 
 
-def _request_id(request: web.Request) -> str:
+def _request_id(request: web.BaseRequest) -> str:
     """Return the client's own request id, if it is one that a header and a log can hold, or a new one."""
     given = request.headers.get("X-Request-ID", "")
     if 0 < len(given) <= MAX_REQUEST_ID and given.isascii() and given.isprintable():

@@ -29,7 +29,7 @@ READABLE: Final = frozenset(
 """Content types of bodies we read, as JSON: a plain `curl -d '{...}'` calls its JSON a form."""
 
 
-async def read_envelope(request: web.Request) -> tuple[Json, JsonObject]:
+async def read_envelope(request: web.BaseRequest) -> tuple[Json, JsonObject]:
     """Return `data` and the whole envelope; an absent body is an empty object.
 
     Raises ValidationFailed or PayloadTooLarge. A body of an unreadable type is left to `check_content_type`.
@@ -42,7 +42,7 @@ async def read_envelope(request: web.Request) -> tuple[Json, JsonObject]:
     return _open(_parse(text))
 
 
-def is_readable(request: web.Request) -> bool:
+def is_readable(request: web.BaseRequest) -> bool:
     """Return whether the body has a type we read; a body without a type is JSON."""
     return "Content-Type" not in request.headers or request.content_type in READABLE
 
@@ -63,16 +63,24 @@ def mend(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-async def _receive(request: web.Request) -> bytes:
+async def _receive(request: web.BaseRequest) -> bytes:
     if request.content_length is not None and request.content_length > MAX_BODY:
         raise PayloadTooLarge(MAX_BODY)
     try:
+        await _let_come(request)
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise PayloadTooLarge(MAX_BODY) from None
     except (web.RequestPayloadError, ConnectionError) as error:
         # Cut off, or not what its Content-Encoding says.
         raise _broken(str(error)) from None
+
+
+async def _let_come(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send its body (RFC 9110 10.1.1); other expectations are let be."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # else aiohttp takes the answer for begun
 
 
 def _parse(text: bytes) -> Json:

@@ -40,7 +40,10 @@ async def listen(call: Call) -> Answer:
 
 
 async def send_events(
-    request: web.Request, listening: Listening, headers: Mapping[str, str], is_welcome: Callable[[], Awaitable[bool]]
+    request: web.BaseRequest,
+    listening: Listening,
+    headers: Mapping[str, str],
+    is_welcome: Callable[[], Awaitable[bool]],
 ) -> web.StreamResponse:
     """Send events until the client goes away, is not welcome any more, or takes nothing for too long."""
     response = web.StreamResponse(headers={**headers, **HEADERS})

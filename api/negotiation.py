@@ -31,7 +31,7 @@ CORS_FIXED: Final = {
 }
 
 
-def check_content_type(request: web.Request) -> None:
+def check_content_type(request: web.BaseRequest) -> None:
     """Refuse a body that we cannot read (415)."""
     if request.body_exists and not is_readable(request) and request.content_length != 0:
         raise UnsupportedMediaType

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiohttp import web
 
-from api.app import make_app
+from api.app import Api
 from api.policy import Policy
 from api.ports import Ports
+from api.server import make_server
 from config.loader import ConfigError, changed_keys
 from daemon.bootstrap import announce, bootstrap
 from daemon.calls import LiveCalls
@@ -27,7 +28,8 @@ from daemon.dispatch import Dispatcher
 from daemon.egress import anywhere, out_of_bounds
 from daemon.events import EventBus
 from daemon.figures import RequestFigures
-from daemon.health import Health, counting
+from daemon.front import Front
+from daemon.health import Health
 from daemon.lifecycle import Stage, run_stages
 from daemon.log import set_level
 from daemon.loopwatch import LoopWatch
@@ -61,6 +63,7 @@ from sip.registrar import RegistrarPolicy
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from api.server import Handler
     from config.listen import HostPort
     from config.settings import ApiSettings, MediaSettings, Settings, SipSettings
     from sip.location import Binding
@@ -145,7 +148,7 @@ class Roost:
         presence.subscribe(notices.happened)
         await self._listen(endpoint)
         await jobs.load()
-        app = make_app(
+        api = Api(
             Ports(
                 documents,
                 store.tokens,
@@ -167,7 +170,7 @@ class Roost:
         self._undo("vitals", vitals.close)
         requests = RequestFigures()
         parts = Parts(version("roost"), endpoint, presence, registration, calls, store, media, watch, requests)
-        url = await self._serve_http(app, Health(Metrics(parts), vitals), requests)
+        url = await self._serve_http(api, Health(Metrics(parts), vitals), requests)
         self._undo("listeners", events.close)
         if created is not None:
             announce(created, url)
@@ -233,18 +236,15 @@ class Roost:
             log.info("sip.listening", transport=transport.value, address=str(bound))
         _tell_certificate(endpoint)
 
-    async def _serve_http(self, api: web.Application, health: Health, requests: RequestFigures) -> str:
-        api.middlewares.append(counting(requests))
-        health.add_to(api, local_only=True)
+    async def _serve_http(self, api: Api, health: Health, requests: RequestFigures) -> str:
         for listen in self._settings.metrics.listen:
-            app = web.Application()
-            health.add_to(app, local_only=False)
-            await self._serve_app("metrics.listening", app, listen)
-        bound = await self._serve_app("api.listening", api, self._settings.api.listen)
+            await self._serve_at("metrics.listening", Front(health.pages()).handle, listen)
+        front = Front(health.local_pages(), api.handle, requests)
+        bound = await self._serve_at("api.listening", front.handle, self._settings.api.listen)
         return f"http://{bound}"
 
-    async def _serve_app(self, event: str, app: web.Application, listen: HostPort) -> Address:
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_LIMIT / 2)
+    async def _serve_at(self, event: str, handler: Handler, listen: HostPort) -> Address:
+        runner = web.ServerRunner(make_server(handler), shutdown_timeout=STOP_LIMIT / 2)
         await runner.setup()
         self._undo(event.partition(".")[0], runner.cleanup)
         site = web.TCPSite(runner, listen.host, listen.port)

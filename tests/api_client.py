@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from aiohttp.test_utils import BaseTestServer
+from aiohttp.web import ServerRunner
 
-from api.app import make_app
+from api.app import Api as Served
 from api.policy import Policy
 from api.ports import (
     CannotTransfer,
@@ -24,6 +26,7 @@ from api.ports import (
     TokenIdentity,
     WebhookAttempt,
 )
+from api.server import make_server
 from daemon.events import EventBus
 
 if TYPE_CHECKING:
@@ -36,6 +39,17 @@ if TYPE_CHECKING:
     from daemon.store import Store
     from daemon.store.store import NewAccount
     from sip.vendor import Mode
+
+
+class ApiServer(BaseTestServer):
+    """Serves the API at a port of its own."""
+
+    def __init__(self, ports: Ports, policy: Policy | None = None) -> None:
+        super().__init__()
+        self._api = Served(ports, policy)
+
+    async def _make_runner(self, **_: Any) -> ServerRunner:
+        return ServerRunner(make_server(self._api.handle))
 
 
 class TablePresence:
@@ -311,7 +325,7 @@ class Api:
             channels=channels,
             cdrs=store.cdrs,
         )
-        client = await aiohttp_client(make_app(ports, policy or Policy(version="1.2.3")))
+        client = await aiohttp_client(ApiServer(ports, policy or Policy(version="1.2.3")))
         token = await store.tokens.issue(TokenIdentity(master.account_id, None, "cb_api_auth"))
         return cls(client, store, master, token, presence, control, quickcalls, events, jobs, webhooks, channels)
 

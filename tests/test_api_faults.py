@@ -6,10 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from api_client import Api, LoggedControl, LoggedQuickcalls, TablePresence, TableStatuses
+from api_client import Api, ApiServer, LoggedControl, LoggedQuickcalls, TablePresence, TableStatuses
 from structlog.testing import capture_logs
 
-from api.app import make_app
 from api.documents import MAX_TRIES
 from api.errors import CATALOGUE, ApiError, refuse
 from api.ports import Document, Kind, PortError, Ports, RevisionMoved, StoreUnavailable
@@ -96,7 +95,7 @@ async def failing(aiohttp_client: AiohttpClient, store: Store) -> tuple[Api, Fai
         channels=api.channels,
         cdrs=store.cdrs,
     )
-    api.client, api.presence = await aiohttp_client(make_app(ports)), presence
+    api.client, api.presence = await aiohttp_client(ApiServer(ports)), presence
     return api, documents
 
 

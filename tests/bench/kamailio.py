@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phones import REALM
-from processes import ServerProcess, free_port
+from processes import ServerProcess, free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,11 +123,7 @@ class Kamailio(ServerProcess):
         super().__init__(
             ["kamailio", "-DD", "-E", "-f", str(config), "-Y", str(directory), *memory, *allocator], directory
         )
-        self.wait_until(self._listens)
-
-    def _listens(self) -> bool:
-        ports = {line.split()[1].rpartition(":")[2] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]}
-        return f"{self.port:04X}" in ports
+        self.wait_until(lambda: listens(self.port))
 
 
 def _config(flavour: Flavour, port: int, url: str) -> str:

@@ -11,10 +11,11 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from reads import pages, status
 from registrations import registrations
 from table import say
 
-FIGURES = {"registrations": registrations}
+FIGURES = {"registrations": registrations, "status": status, "pages": pages}
 
 
 def main() -> None:

@@ -24,6 +24,15 @@ class Samples:
         """Return the median of the rounds."""
         return median(self._values[row][column])
 
+    def latest(self, row: str, column: str) -> float:
+        """Return the value of the latest round."""
+        return self._values[row][column][-1]
+
+    def range(self, row: str, column: str) -> str:
+        """Return the lowest and the highest of the rounds."""
+        values = self._values[row][column]
+        return f"{min(values):.2f}-{max(values):.2f}"
+
     def spread(self, row: str, column: str) -> float:
         """Return how far the rounds lie apart, as a part of their median."""
         values = self._values[row][column]
