@@ -285,7 +285,7 @@ def _json(call: Call, pieces: Sequence[bytes], status: int, headers: dict[str, s
     if isinstance(callback, str) and envelope.CALLBACK.fullmatch(callback):
         headers["Content-Type"] = "application/javascript"
         pieces = envelope.wrap(pieces, callback)
-    large = any(len(piece) >= WORTH_IT for piece in pieces)
+    large = max(map(len, pieces)) >= WORTH_IT
     return web.Response(body=Pieces(pieces) if large else b"".join(pieces), status=status, headers=headers)
 
 

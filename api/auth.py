@@ -41,8 +41,10 @@ async def identify_token(call: Call) -> None:
 
 async def identify_basic(call: Call) -> None:
     """Check `Authorization: Basic` of ACCOUNT_ID:HASH, where the hash is of `user:password`."""
+    if call.identity is not None:
+        return
     scheme, _, encoded = _authorization(call).partition(" ")
-    if call.identity is not None or scheme.lower() != "basic":
+    if scheme.lower() != "basic":
         return
     account_id, _, credentials = _decode(encoded).partition(":")
     method = HASHES.get(len(credentials))

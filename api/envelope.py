@@ -60,7 +60,7 @@ def failure(refusal: Refusal, *, request_id: str, token: str | None) -> bytes:
 def join(data: bytes | None, envelope: JsonObject) -> tuple[bytes, ...]:
     """Put `data` in front of the other keys."""
     rest = orjson.dumps(envelope)
-    return (rest,) if data is None else (b'{"data":', data, b",", rest[1:])
+    return (rest,) if data is None else (b'{"data":', data, b"," + rest[1:])
 
 
 def indent(body: bytes) -> bytes:

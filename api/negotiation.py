@@ -19,7 +19,6 @@ OFFERED: Final = frozenset(
     {"*/*", "application/*", "application/json", "application/x-json", "application/javascript", "text/javascript"}
 )
 STREAMED: Final = frozenset({"text/*", "text/event-stream"})
-CORS_REQUEST: Final = ("Origin", "Access-Control-Request-Method", "Access-Control-Request-Headers")
 CORS_FIXED: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "content-type, depth, user-agent, x-http-method-override, x-file-size, "
@@ -50,7 +49,11 @@ def check_accept(call: Call, *, streams: bool = False) -> None:
 
 def is_cross_origin(headers: Mapping[str, str]) -> bool:
     """Return whether the request comes from a page of another origin, or asks ahead for one (a preflight)."""
-    return any(name in headers for name in CORS_REQUEST)
+    return (
+        "Origin" in headers
+        or "Access-Control-Request-Method" in headers
+        or "Access-Control-Request-Headers" in headers
+    )
 
 
 def cors_headers(methods: Iterable[str], requested: str | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from api.body import mend
@@ -68,15 +68,12 @@ class Node:
     routes: dict[str, Route] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """Where a path leads."""
 
     routes: dict[str, Route]
     """By method; empty where the path has none."""
     params: dict[str, str]
-    known: bool
-    """Whether the first part is a noun at all."""
 
 
 NO_ROUTES: Final[dict[str, Route]] = {}
@@ -99,10 +96,10 @@ class Router:
             if below is None:
                 below = node.parameter
                 if below is None:
-                    return Match(NO_ROUTES, params, known=node is not self._root)
+                    return Match(NO_ROUTES, params)
                 params[below.name] = token
             node = below
-        return Match(node.routes, params, known=bool(tokens))
+        return Match(node.routes, params)
 
     def _add(self, route: Route) -> None:
         node = self._root

@@ -26,6 +26,8 @@ class Kind(Enum):
     DEVICE = "device"
     WEBHOOK = "webhook"
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own is Python code, run at every look-up
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

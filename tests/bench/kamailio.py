@@ -28,6 +28,9 @@ listen=tcp:127.0.0.1:{port}
 tcp_children=1
 tcp_accept_no_cl=yes
 tcp_max_connections=40000
+tcp_conn_wq_max=67108864
+tcp_wq_max=134217728
+tcp_send_timeout=60
 dns=no
 rev_dns=no
 loadmodule "jsonrpcs.so"

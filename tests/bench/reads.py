@@ -137,8 +137,9 @@ def _report(samples: Samples, targets: dict[str, float]) -> None:
         "CPU for each request (us), 16 connections",
         ("request", "Roost", "bare aiohttp", "ratio", "lowest to highest", "wanted", "clients' share of a core"),
         [
-            [name, f"{samples.median(name, 'roost'):.0f}", f"{samples.median(name, 'bare'):.0f}"]
-            + [f"{samples.median(name, 'ratio'):.2f}", f"{samples.range(name, 'ratio')}", f"{wanted:.2f}"]
+            [name]
+            + [f"{samples.median(name, column):.0f}" for column in ("roost", "bare")]
+            + [f"{samples.median(name, 'ratio'):.2f}", samples.range(name, "ratio"), f"{wanted:.2f}"]
             + [f"{samples.median(name, 'share'):.2f}"]
             for name, wanted in targets.items()
         ],
