@@ -50,9 +50,7 @@ def check_accept(call: Call, *, streams: bool = False) -> None:
 def is_cross_origin(headers: Mapping[str, str]) -> bool:
     """Return whether the request comes from a page of another origin, or asks ahead for one (a preflight)."""
     return (
-        "Origin" in headers
-        or "Access-Control-Request-Method" in headers
-        or "Access-Control-Request-Headers" in headers
+        "Origin" in headers or "Access-Control-Request-Method" in headers or "Access-Control-Request-Headers" in headers
     )
 
 
