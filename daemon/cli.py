@@ -12,10 +12,14 @@ from api.ports import PortError
 from config.loader import known_keys, load
 from config.values import to_toml
 from daemon.cli_accounts import account, init
+from daemon.cli_calls import calls
+from daemon.cli_completion import completion
 from daemon.cli_config import config_option, load_settings
 from daemon.cli_data import backup, restore
 from daemon.cli_devices import device
 from daemon.cli_install import install, uninstall
+from daemon.cli_logs import logs
+from daemon.cli_quickcall import quickcall
 from daemon.cli_status import status
 from daemon.cli_sync import sync
 from daemon.cli_tls import tls
@@ -65,6 +69,10 @@ main.add_command(token)
 main.add_command(tls)
 main.add_command(status)
 main.add_command(sync)
+main.add_command(quickcall)
+main.add_command(calls)
+main.add_command(logs)
+main.add_command(completion)
 main.add_command(install)
 main.add_command(uninstall)
 main.add_command(backup)

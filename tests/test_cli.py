@@ -226,3 +226,16 @@ def test_sync_says_what_is_missing(
     connection = sqlite3.connect(tmp_path / "var" / "roost.db")
     assert connection.execute("SELECT count(*) FROM tokens").fetchone() == (1,)  # that of `init`
     connection.close()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_for_the_command(roost: Roost, shell: str) -> None:
+    """Each shell's script asks `roost` itself, which answers with its commands."""
+    script = roost("completion", shell)
+    asked = roost(
+        "", _ROOST_COMPLETE=f"{shell}_complete", COMP_WORDS="roost dev", COMP_CWORD="1" if shell != "fish" else "dev"
+    )
+
+    assert 0 == script.returncode, script.stderr
+    assert f"_ROOST_COMPLETE={shell}_complete" in script.stdout
+    assert "device" in asked.stdout

@@ -10,66 +10,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from cli_command import LIMIT, facts, lines_of, run
 from roost_process import REALM, REPOSITORY, Device, eventually
 from sipp_phone import Account
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from roost_process import Roost
     from sipp_phone import SippPhone
 
 pytestmark = pytest.mark.interop
-
-LIMIT = 30.0
-
-
-def run(daemon: Roost, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        daemon._command(*words), cwd=REPOSITORY, input=stdin, capture_output=True, text=True, timeout=LIMIT, check=False
-    )
-
-
-def facts(daemon: Roost, *words: str, stdin: str = "") -> Any:
-    """Return what a command says with --json, once it has succeeded."""
-    done = run(daemon, *words, "--json", stdin=stdin)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@contextmanager
-def lines_of(daemon: Roost, *words: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """Run a command that goes on, and collect its lines."""
-    lines: list[str] = []
-    environ = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    command = daemon._command(*words)
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        reader = asyncio.get_running_loop()
-        stream = process.stdout
-        rest = [""]
-
-        def read() -> None:
-            text = os.read(stream.fileno(), 65536).decode()
-            if not text:
-                reader.remove_reader(stream.fileno())
-            *whole, rest[0] = (rest[0] + text).split("\n")
-            lines.extend(whole)
-
-        reader.add_reader(stream.fileno(), read)
-        try:
-            yield process, lines
-        finally:
-            reader.remove_reader(stream.fileno())
-            process.kill()
 
 
 def test_device_lives_from_add_to_remove(own_roost: Roost, sipp_phone: Callable[..., SippPhone]) -> None:
