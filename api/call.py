@@ -15,11 +15,11 @@ from api.errors import InvalidCredentials, PreconditionFailed, ValidationFailed
 from api.ports import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from api.locks import Locks
     from api.policy import Policy
-    from api.ports import Document, Json, JsonObject, Listening, Ports, TokenIdentity
+    from api.ports import Document, Draft, Json, JsonObject, Listening, Ports, TokenIdentity, Violation
     from api.routing import Route
 
 
@@ -106,6 +106,10 @@ class Call:
         if account is not None and account.id == account_id:
             return account
         return await self.ports.documents.get(Kind.ACCOUNT, account_id, account_id)
+
+    async def conflicts(self, draft: Draft) -> Sequence[Violation]:
+        """Return the rules of uniqueness that writing the draft now would break."""
+        return await self.ports.documents.conflicts(draft)
 
     def check_revision(self, revision: str) -> None:
         """Hold a change to If-Match and If-None-Match. Raises PreconditionFailed."""

@@ -13,7 +13,7 @@ from api.schemas import Schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from api.call import Call
+    from api.documents import Author
     from api.errors import Faults
     from api.ports import Document, Json, JsonObject
 
@@ -28,18 +28,18 @@ SPELLINGS: Final = (
 """Keys with two names: where, ours, the other. A device that has the other is not given ours by default."""
 
 
-async def prepare_device(call: Call, data: JsonObject, stored: Document | None, device_id: str) -> Draft:
+async def prepare_device(author: Author, data: JsonObject, stored: Document | None, device_id: str) -> Draft:
     """Return the device to be stored. Raises ValidationFailed with every rule it breaks."""
-    changed = _transform(data, call.account)
+    changed = _transform(data, author.account)
     device, faults = DEVICE.check(changed)
     _settle_spellings(device, changed)
-    draft = Draft(Kind.DEVICE, call.account.id, device_id, device)
+    draft = Draft(Kind.DEVICE, author.account.id, device_id, device)
     faults = combine(
         faults,
         _check_method(device),
-        await _check_type(call, device, stored),
-        await _check_mobile(call, device, stored),
-        await find_conflicts(call, draft, faults),
+        await _check_type(author, device, stored),
+        await _check_mobile(author, device, stored),
+        await find_conflicts(author, draft, faults),
     )
     refuse_if(faults)
     return draft
@@ -124,21 +124,21 @@ def is_ipv4(text: Json) -> bool:
     return True
 
 
-async def _check_type(call: Call, device: JsonObject, stored: Document | None) -> Faults:
-    if stored is None or device.get("device_type") == stored.data.get("device_type") or await call.is_superduper():
+async def _check_type(author: Author, device: JsonObject, stored: Document | None) -> Faults:
+    if stored is None or device.get("device_type") == stored.data.get("device_type") or await author.is_superduper():
         return {}
     cause = device.get("device_type") or ""
     return {"device_type": {"invalid": {"message": "Not authorized to change type of device", "cause": cause}}}
 
 
-async def _check_mobile(call: Call, device: JsonObject, stored: Document | None) -> Faults:
+async def _check_mobile(author: Author, device: JsonObject, stored: Document | None) -> Faults:
     if device.get("device_type") != MOBILE:
         return {}
     number = at(device, "mobile", "mdn")
     if not number:
         return {"mobile.mdn": {"required": {"message": "Field is required but missing", "value": "mdn"}}}
     before = at(stored.data, "mobile", "mdn") if stored is not None else number
-    if before not in (None, number) and not await call.is_superduper():
+    if before not in (None, number) and not await author.is_superduper():
         message = "Not authorized to change mobile number of device"
         return {"mobile.mdn": {"invalid": {"message": message, "cause": number}}}
     return {}

@@ -7,7 +7,7 @@ set If-Match: then the client decides. Nothing that was answered is lost either 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from urllib.parse import quote
 
 from api.call import Answer, Call, public, shown
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from api.errors import Faults
-    from api.ports import Json
+    from api.ports import Json, Violation
 
 MAX_TRIES: Final = 20  # a writer outside this process would have to win each time
 MAX_ID: Final = 128
@@ -28,6 +28,23 @@ NOT_STORED: Final = frozenset({"id", "auth_token"})
 
 Prepare: TypeAlias = Callable[[Call, JsonObject, "Document | None"], Awaitable[Draft]]
 """Turns what the client sent (merged, for a PATCH) into a draft, given what is stored. Raises ValidationFailed."""
+
+
+class Author(Protocol):
+    """Who writes documents, and into which account: a request, or an import."""
+
+    @property
+    def account(self) -> Document:
+        """The account that the documents are in."""
+        ...
+
+    async def conflicts(self, draft: Draft) -> Sequence[Violation]:
+        """Return the rules of uniqueness that writing the draft now would break."""
+        ...
+
+    async def is_superduper(self) -> bool:
+        """Return whether the author may do everything."""
+        ...
 
 
 async def create(call: Call, prepare: Prepare, data: JsonObject) -> Document:
@@ -112,10 +129,10 @@ def chosen_id(data: JsonObject) -> str | None:
     return wanted
 
 
-async def find_conflicts(call: Call, draft: Draft, faults: Faults) -> Faults:
+async def find_conflicts(author: Author, draft: Draft, faults: Faults) -> Faults:
     """Return the rules of uniqueness that the draft breaks, as far as its other faults let it be asked."""
     askable = Draft(draft.kind, draft.account_id, draft.id, _without(draft.data, _mistyped(faults)), draft.private)
-    return faults_of(await call.ports.documents.conflicts(askable))
+    return faults_of(await author.conflicts(askable))
 
 
 def combine(*parts: Faults) -> Faults:

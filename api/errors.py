@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from api.ports import (
+    BatchOvertaken,
     CannotTransfer,
     DocumentExists,
     DocumentMissing,
@@ -128,6 +129,7 @@ class ValidationFailed(ApiError):
 
     def __init__(self, faults: Faults) -> None:
         super().__init__({key: dict(rules) for key, rules in faults.items()})
+        self.faults = faults
 
 
 class PayloadTooLarge(ApiError):
@@ -189,6 +191,7 @@ CATALOGUE: Mapping[type[Exception], Fault] = {
     ActionRefused: Fault(400, "invalid action"),
     AccountHasDescendants: Fault(500, "account_has_descendants", "account has descendants"),
     DocumentExists: Fault(409, "datastore_conflict", "conflicting documents"),
+    BatchOvertaken: Fault(409, "datastore_conflict", "conflicting documents"),
     RevisionMoved: Fault(409, "datastore_conflict", "conflicting documents"),
     StoreUnavailable: Fault(503, "datastore_fault", "datastore fatal error"),
     ValidationFailed: Fault(400, "validation error"),

@@ -30,6 +30,7 @@ from api.routing import Route
 from api.schemas import Schema
 
 if TYPE_CHECKING:
+    from api.documents import Author
     from api.errors import Faults
     from api.ports import Document, Json, JsonObject
 
@@ -58,7 +59,7 @@ async def create_user(call: Call) -> Answer:
     user_id = os.urandom(16).hex()
 
     async def prepare(call: Call, data: JsonObject, stored: Document | None) -> Draft:
-        return await _prepare(call, data, stored, user_id)
+        return await prepare_user(call, data, stored, user_id)
 
     return created(await create(call, prepare, strip_private(call.body())))
 
@@ -108,7 +109,7 @@ async def _change(call: Call, *, merge: bool) -> Answer:
 
     async def prepare(call: Call, data: JsonObject, stored: Document | None) -> Draft:
         data = {key: value for key, value in data.items() if key != "sync"}
-        return await _prepare(call, data, stored, call.user.id)
+        return await prepare_user(call, data, stored, call.user.id)
 
     user = await save(call, call.user, prepare, merge=merge)
     if wants_sync:
@@ -117,7 +118,8 @@ async def _change(call: Call, *, merge: bool) -> Answer:
     return shown(user)
 
 
-async def _prepare(call: Call, data: JsonObject, stored: Document | None, user_id: str) -> Draft:
+async def prepare_user(author: Author, data: JsonObject, stored: Document | None, user_id: str) -> Draft:
+    """Return the user to be stored. Raises ValidationFailed with every rule it breaks."""
     user, faults = USER.check(data)
     username = user.get("username")
     if isinstance(username, str):
@@ -125,8 +127,8 @@ async def _prepare(call: Call, data: JsonObject, stored: Document | None, user_i
     hashes, login_faults = _hashes(user, stored)
     for name in SECRETS:
         user.pop(name, None)
-    draft = Draft(Kind.USER, call.account.id, user_id, user, hashes)
-    refuse_if(combine(faults, login_faults, await find_conflicts(call, draft, faults)))
+    draft = Draft(Kind.USER, author.account.id, user_id, user, hashes)
+    refuse_if(combine(faults, login_faults, await find_conflicts(author, draft, faults)))
     return draft
 
 

@@ -17,6 +17,7 @@ from daemon.cli_completion import completion
 from daemon.cli_config import config_option, load_settings
 from daemon.cli_data import backup, restore
 from daemon.cli_devices import device
+from daemon.cli_import import export, import_file
 from daemon.cli_install import install, uninstall
 from daemon.cli_logs import logs
 from daemon.cli_quickcall import quickcall
@@ -77,6 +78,8 @@ main.add_command(install)
 main.add_command(uninstall)
 main.add_command(backup)
 main.add_command(restore)
+main.add_command(import_file)
+main.add_command(export)
 
 
 @main.command()

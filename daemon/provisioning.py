@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from api.ports import Document, Draft, PageQuery, Violation
     from daemon.store import Change, StoredDocuments
+    from daemon.store.batch import StoredBatch
 
 FLUSH_WAIT = 2.0  # seconds that the answer to a client waits for its flush
 CLOSE_WAIT = 5.0  # seconds that the flushes under way have when the daemon stops
@@ -158,6 +159,10 @@ class Provisioning:
         document = await self._documents.delete(kind, account_id, document_id, revision=revision)
         await self._flushed(document)
         return document
+
+    def batch(self, account: Document) -> StoredBatch:
+        """Begin to gather documents of an account; the registrations that they end are flushed after the commit."""
+        return self._documents.batch(account)
 
     def _committed(self, changes: Sequence[Change]) -> None:
         ended: list[Document] = []

@@ -25,6 +25,8 @@ from api.ports.calls import (
 from api.ports.control import Control, DeliveryReport, SyncJob, SyncJobs, TooManyJobs
 from api.ports.documents import (
     GREGORIAN_EPOCH,
+    Batch,
+    BatchOvertaken,
     Document,
     DocumentExists,
     DocumentMissing,
@@ -45,6 +47,8 @@ from api.ports.tokens import TokenIdentity, Tokens
 
 __all__ = [
     "GREGORIAN_EPOCH",
+    "Batch",
+    "BatchOvertaken",
     "CannotTransfer",
     "Cdr",
     "CdrQuery",

@@ -106,6 +106,37 @@ class NotUnique(PortError):
         self.violations = tuple(violations)
 
 
+class BatchOvertaken(PortError):
+    """Somebody else wrote meanwhile what does not go with the batch; nothing of it was written."""
+
+
+class Batch(Protocol):
+    """Devices and users of one account that are written together, all or none."""
+
+    async def find(self, kind: Kind, *, document_id: str = "", username: str = "") -> Document | None:
+        """Return the document of that id, or else that SIP username of a device or login of a user."""
+        ...
+
+    async def conflicts(self, draft: Draft) -> Sequence[Violation]:
+        """Return the rules of uniqueness that the draft would break, in the store or with what was put before."""
+        ...
+
+    async def put(self, draft: Draft, stored: Document | None) -> None:
+        """Add a document, new or in the place of the stored one. Raises DocumentExists where a new one's id is taken.
+
+        A document that was deleted comes back under its id.
+        """
+        ...
+
+    def user_id(self, username: str) -> str | None:
+        """Return the id of a user who was put, by login."""
+        ...
+
+    async def commit(self) -> None:
+        """Write them all. Raises BatchOvertaken."""
+        ...
+
+
 class Documents(Protocol):
     """Accounts, users, devices and webhooks.
 
@@ -157,4 +188,8 @@ class Documents(Protocol):
 
     async def delete(self, kind: Kind, account_id: str, document_id: str, *, revision: str) -> Document:
         """Soft-delete the document and return what it was. Raises DocumentMissing or RevisionMoved."""
+        ...
+
+    def batch(self, account: Document) -> Batch:
+        """Begin to gather documents of an account that are to be written together."""
         ...

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from daemon.store.bindings import StoredBindings
+from daemon.store.change import Change
 from daemon.store.deliveries import DeliveryRecord, StoredDeliveries
-from daemon.store.documents import Change, StoredDocuments
+from daemon.store.documents import StoredDocuments
 from daemon.store.migrations import MigrationRefused
 from daemon.store.occupancy import InUse, Occupancy
 from daemon.store.store import MasterExists, NewAccount, Store

@@ -7,7 +7,6 @@ still holds when the document is written.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,14 +23,24 @@ from api.ports import (
     Violation,
 )
 from daemon.store import queries
+from daemon.store.batch import StoredBatch
+from daemon.store.change import Change, present
+from daemon.store.document_rows import (
+    DROP_TOKENS_OF_USER,
+    INSERT,
+    UNLINK,
+    UPDATE,
+    link_users,
+    logins_of,
+    next_revision,
+    row_of,
+)
 from daemon.store.records import (
     NO_COLUMNS,
     columns_of,
     digest_of,
     document_of,
     normalise_name,
-    text_at,
-    to_json,
     users_of,
 )
 from daemon.store.uniqueness import find_conflicts
@@ -47,43 +56,9 @@ if TYPE_CHECKING:
 
 CHUNK = 256  # documents decoded at a time: a few milliseconds of the event loop
 
-_INSERT = """
-INSERT INTO documents (
-    account_id, id, kind, revision, created, modified, data, private, realm, name_key, parent_id,
-    login, hotdesk_id, md5_digest, sha1_digest, mac, sip_username, sip_realm, sip_method, sip_ip, mdn
-) VALUES (
-    :account_id, :id, :kind, :revision, :created, :modified, :data, :private, :realm, :name_key, :parent_id,
-    :login, :hotdesk_id, :md5_digest, :sha1_digest, :mac, :sip_username, :sip_realm, :sip_method, :sip_ip, :mdn
-)
-"""
-_UPDATE = """
-UPDATE documents SET
-    revision = :revision, modified = :modified, deleted = :deleted, data = :data, private = :private,
-    realm = :realm, name_key = :name_key, parent_id = :parent_id,
-    login = :login, hotdesk_id = :hotdesk_id, md5_digest = :md5_digest, sha1_digest = :sha1_digest,
-    mac = :mac, sip_username = :sip_username, sip_realm = :sip_realm, sip_method = :sip_method, sip_ip = :sip_ip,
-    mdn = :mdn
-WHERE account_id = :account_id AND id = :id
-"""
-_LINK = "INSERT INTO device_users (account_id, user_id, device_id) VALUES (?, ?, ?)"
-_UNLINK = "DELETE FROM device_users WHERE account_id = ? AND device_id = ?"
 _ADD_KEY = "INSERT INTO api_keys (account_id, api_key, digest) VALUES (?, ?, ?)"
 _DROP_KEY = "DELETE FROM api_keys WHERE account_id = ?"
 _DROP_TOKENS_OF_ACCOUNT = "DELETE FROM tokens WHERE account_id = ?"
-_DROP_TOKENS_OF_USER = "DELETE FROM tokens WHERE account_id = ? AND owner_id = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One document before and after a committed write; None where it was not there."""
-
-    old: Document | None
-    new: Document | None
-
-    @property
-    def subject(self) -> Document:
-        """The document as it last was."""
-        return _present(self.new or self.old)
 
 
 class StoredDocuments:
@@ -159,7 +134,7 @@ class StoredDocuments:
         `check` runs first, in the same transaction; what it raises refuses the document.
         """
         changes = await self._database.write(partial(self._create, draft, check), self._committed)
-        return _present(changes[0].new)
+        return present(changes[0].new)
 
     async def replace(self, draft: Draft, *, revision: str) -> Document:
         """Write over the document if it still has `revision`. Raises DocumentMissing, RevisionMoved or NotUnique.
@@ -167,7 +142,7 @@ class StoredDocuments:
         `private` of the draft is merged over the stored private keys; None removes one.
         """
         changes = await self._database.write(partial(self._replace, draft, revision), self._committed)
-        return _present(changes[0].new)
+        return present(changes[0].new)
 
     async def delete(self, kind: Kind, account_id: str, document_id: str, *, revision: str) -> Document:
         """Soft-delete the document and return what it was. Raises DocumentMissing or RevisionMoved.
@@ -176,7 +151,11 @@ class StoredDocuments:
         """
         job = partial(self._delete, kind, account_id, document_id, revision)
         changes = await self._database.write(job, self._committed)
-        return _present(changes[0].old)
+        return present(changes[0].old)
+
+    def batch(self, account: Document) -> StoredBatch:
+        """Begin to gather documents of an account that are to be written together."""
+        return StoredBatch(self._database, account, self._now, self._committed)
 
     async def _create(
         self, draft: Draft, check: Job[None] | None, connection: aiosqlite.Connection
@@ -188,11 +167,11 @@ class StoredDocuments:
         await _require_unique(connection, draft, columns)
         now = self._now()
         document = Document(
-            draft.kind, draft.account_id, draft.id, _next_revision("0"), now, now, draft.data, draft.private
+            draft.kind, draft.account_id, draft.id, next_revision("0"), now, now, draft.data, draft.private
         )
-        await connection.execute(_INSERT, {**_row_of(document), **columns})
+        await connection.execute(INSERT, {**row_of(document), **columns})
         if draft.kind is Kind.DEVICE:
-            await _link_users(connection, document)
+            await link_users(connection, document)
         if draft.kind is Kind.ACCOUNT:
             api_key = secrets.token_hex(32)
             await connection.execute(_ADD_KEY, (draft.id, api_key, digest_of(api_key)))
@@ -205,14 +184,14 @@ class StoredDocuments:
         columns = columns_of(draft.kind, draft.data, private)
         await _require_unique(connection, draft, columns)
         new = Document(
-            old.kind, old.account_id, old.id, _next_revision(revision), old.created, self._now(), draft.data, private
+            old.kind, old.account_id, old.id, next_revision(revision), old.created, self._now(), draft.data, private
         )
-        await connection.execute(_UPDATE, {**_row_of(new), **columns, "deleted": 0})
+        await connection.execute(UPDATE, {**row_of(new), **columns, "deleted": 0})
         if draft.kind is Kind.DEVICE and users_of(old.data) != users_of(new.data):
-            await connection.execute(_UNLINK, (new.account_id, new.id))
-            await _link_users(connection, new)
-        if draft.kind is Kind.USER and _logins(old) != _logins(new):
-            await connection.execute(_DROP_TOKENS_OF_USER, (new.account_id, new.id))
+            await connection.execute(UNLINK, (new.account_id, new.id))
+            await link_users(connection, new)
+        if draft.kind is Kind.USER and logins_of(old) != logins_of(new):
+            await connection.execute(DROP_TOKENS_OF_USER, (new.account_id, new.id))
         return [Change(old, new)]
 
     async def _delete(
@@ -226,14 +205,14 @@ class StoredDocuments:
             await connection.execute(_DROP_KEY, (account_id,))
             await connection.execute(_DROP_TOKENS_OF_ACCOUNT, (account_id,))
         if kind is Kind.USER:
-            await connection.execute(_DROP_TOKENS_OF_USER, (account_id, document_id))
-        await connection.executemany(_UNLINK, [(account_id, each.id) for each in gone if each.kind is Kind.DEVICE])
-        await connection.executemany(_UPDATE, [self._tombstone(each) for each in gone])
+            await connection.execute(DROP_TOKENS_OF_USER, (account_id, document_id))
+        await connection.executemany(UNLINK, [(account_id, each.id) for each in gone if each.kind is Kind.DEVICE])
+        await connection.executemany(UPDATE, [self._tombstone(each) for each in gone])
         return [Change(each, None) for each in gone]
 
     def _tombstone(self, document: Document) -> Mapping[str, object]:
-        dying = {"revision": _next_revision(document.revision), "modified": self._now(), "deleted": 1}
-        return {**_row_of(document), **NO_COLUMNS, **dying}
+        dying = {"revision": next_revision(document.revision), "modified": self._now(), "deleted": 1}
+        return {**row_of(document), **NO_COLUMNS, **dying}
 
     def _committed(self, changes: Sequence[Change]) -> None:
         for subscriber in self._subscribers:
@@ -277,37 +256,3 @@ async def _current(
             raise RevisionMoved(document_id)
         return document
     raise DocumentMissing(document_id)
-
-
-async def _link_users(connection: aiosqlite.Connection, device: Document) -> None:
-    links = [(device.account_id, user_id, device.id) for user_id in sorted(users_of(device.data))]
-    if links:
-        await connection.executemany(_LINK, links)
-
-
-def _row_of(document: Document) -> dict[str, object]:
-    return {
-        "account_id": document.account_id,
-        "id": document.id,
-        "kind": document.kind.value,
-        "revision": document.revision,
-        "created": document.created,
-        "modified": document.modified,
-        "data": to_json(document.data),
-        "private": to_json(document.private),
-    }
-
-
-def _logins(user: Document) -> tuple[object, ...]:
-    """Return what a user's tokens hang on: with other login hashes, or once disabled, they end."""
-    hashes = (text_at(user.private, "pvt_md5_auth"), text_at(user.private, "pvt_sha1_auth"))
-    return (*hashes, user.data.get("enabled", True))
-
-
-def _next_revision(revision: str) -> str:
-    return f"{int(revision.partition('-')[0]) + 1}-{secrets.token_hex(16)}"
-
-
-def _present(document: Document | None) -> Document:
-    assert document is not None
-    return document

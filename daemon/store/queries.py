@@ -76,6 +76,21 @@ TAKEN = """
 SELECT id, deleted FROM documents WHERE account_id = :account_id AND id IN (:id, :account_id)
 """
 
+REVISIONS = """
+SELECT id, kind, revision, created, deleted FROM documents
+WHERE account_id = :account_id AND id IN (SELECT value FROM json_each(:ids))
+"""
+
+BY_SIP_USERNAME = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE account_id = :account_id AND sip_username = :name AND kind = 'device' ORDER BY id LIMIT 2
+"""
+
+BY_LOGIN = """
+SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
+WHERE account_id = :account_id AND login = :name
+"""
+
 DEVICE_CONFLICTS = """
 SELECT 'mac_address' AS rule FROM documents
 WHERE account_id = :account_id AND mac = :mac AND id <> :id
@@ -100,6 +115,25 @@ WHERE :sip_method = 'password' AND a.realm = :sip_realm AND d.sip_username = :si
     AND NOT (d.account_id = :account_id AND d.id = :id)
 """
 """The AOR of a device, its username in its own realm or else its account's, is unique in the whole system."""
+
+BATCH_CONFLICTS = """
+SELECT 1 FROM json_each(:ids) AS written JOIN documents d ON d.account_id = :account_id AND d.id = written.value
+WHERE d.sip_method = 'password' AND d.sip_username IS NOT NULL AND (
+    EXISTS (
+        SELECT 1 FROM documents o
+        WHERE o.account_id = d.account_id AND o.sip_username = d.sip_username AND o.id <> d.id
+    ) OR EXISTS (
+        SELECT 1 FROM documents o
+        WHERE o.sip_realm = ifnull(d.sip_realm, :realm) AND o.sip_username = d.sip_username
+            AND o.sip_method = 'password' AND NOT (o.account_id = d.account_id AND o.id = d.id)
+    ) OR EXISTS (
+        SELECT 1 FROM documents a JOIN documents o ON o.account_id = a.account_id
+        WHERE a.realm = d.sip_realm AND o.sip_username = d.sip_username AND o.sip_realm IS NULL
+            AND NOT (o.account_id = d.account_id AND o.id = d.id)
+    )
+) LIMIT 1
+"""
+"""Whether devices that were just written break what no UNIQUE index holds; the same rules for many at once."""
 
 USER_CONFLICTS = """
 SELECT 'username' AS rule FROM documents WHERE account_id = :account_id AND login = :login AND id <> :id

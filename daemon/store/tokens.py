@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
+    from daemon.store.change import Change
     from daemon.store.database import Database
-    from daemon.store.documents import Change
 
 ID_LENGTH = 16  # hex digits of a token's digest that name it: enough for no two to be the same
 DIGEST_SIZE = 32  # bytes of a SHA-256

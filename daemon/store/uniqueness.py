@@ -46,3 +46,45 @@ def _violation(rule: str, draft: Draft, columns: Columns) -> Violation:
     if rule == "mac_address":
         cause = str(columns["mac"])
     return Violation(rule, "unique", _MESSAGES[rule], cause)
+
+
+class Claims:
+    """What documents that are not written yet will occupy; they are all of one account."""
+
+    def __init__(self) -> None:
+        self._values: set[tuple[str, str | bytes]] = set()
+        self._usernames: dict[str, bool] = {}
+        """By SIP username, whether one of those who have it authenticates by it."""
+
+    def broken_by(self, draft: Draft, columns: Columns) -> list[Violation]:
+        """Return the rules that the draft would break beside those that were taken in."""
+        broken = [rule for rule, value in _claims_of(columns) if (rule, value) in self._values]
+        username = columns["sip_username"]
+        others = self._usernames.get(username) if isinstance(username, str) else None
+        if others is not None and (others or _authenticates(columns)):
+            broken.append("sip.username")
+        return [_violation(rule, draft, columns) for rule in broken]
+
+    def take(self, columns: Columns) -> None:
+        """Take in what a draft will occupy."""
+        self._values.update(_claims_of(columns))
+        username = columns["sip_username"]
+        if isinstance(username, str):
+            self._usernames[username] = self._usernames.get(username, False) or _authenticates(columns)
+
+
+_CLAIMED = {
+    "mac": "mac_address",
+    "sip_ip": "sip.ip",
+    "mdn": "mobile.mdn",
+    "login": "username",
+    "hotdesk_id": "hotdesk.id",
+}
+
+
+def _claims_of(columns: Columns) -> list[tuple[str, str | bytes]]:
+    return [(rule, value) for column, rule in _CLAIMED.items() if (value := columns[column]) is not None]
+
+
+def _authenticates(columns: Columns) -> bool:
+    return columns["sip_method"] == "password"
