@@ -75,10 +75,10 @@ class CallRecord:
             other.leg = replace(other.leg, other_leg=told.leg.call_id)
 
     def failed(self, target: Target, ending: Ending) -> None:
-        """Note that a branch ended without an answer."""
+        """Note that a branch ended without an answer, because another one of its side was faster if there is one."""
         told = self._legs[target.invitee.call_id]
         if told.leg.answered is None:
-            told.failures.append(ending)
+            told.failures.append(ELSEWHERE if self._has_won(told.side) else ending)
             told.leg = _over(told.leg, best_told(told.failures), self.wall())
 
     def transferred(self) -> None:
@@ -89,11 +89,15 @@ class CallRecord:
 
     def ended(self, ending: Ending) -> None:
         """Note the end of all that is not over yet."""
-        won = {told.side for told in self._legs.values() if told.leg.answered is not None}
+        won = [side for side in Side if self._has_won(side)]
         for told in self._legs.values():
             if told.leg.ended is None:
                 lost = told.leg.answered is None and told.side in won
                 told.leg = _over(told.leg, ELSEWHERE if lost else ending, self.wall())
+
+    def _has_won(self, side: Side) -> bool:
+        """Return whether a leg of the side was answered, and is up."""
+        return any(told.side is side and _is_up(told.leg) for told in self._legs.values())
 
     @property
     def legs(self) -> Sequence[Leg]:
