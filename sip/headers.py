@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from sip.errors import ParseError
 
@@ -29,16 +29,18 @@ _QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _PARAM = re.compile(
     r"\s*;\s*(?P<name>[^\s;=,\"<>]+)\s*(?:=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|<[^<>]*>|[^\s;,\"<>]*))?\s*"
 )
+_PLAIN_PARAMS = re.compile(r"(?:;[^\s;=,\"<>]+(?:=[^\s;,\"<>]*)?)+\Z")  # as phones write them, without blanks
 _PIECE = re.compile(r'[^,"<]+|"[^"\\]*(?:\\.[^"\\]*)*"?|<[^>]*>?|,', re.DOTALL)
 _IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+\]\Z")
 _BARE_URI = re.compile(r"[^\s?,]+\Z")
+_BRACKETED = re.compile(r'\s*(?:"([^"\\]*)"\s*)?<([^<>\s]+)>\s*', re.DOTALL)  # the form that nearly every phone sends
 _DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f,;:@<>\[\]()\\\"]*\Z")
 _CSEQ = re.compile(r"([0-9]{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\Z")
 
 Params = tuple[tuple[str, "str | None"], ...]
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=512)  # looked up for every line of every message
 def header_name(name: str) -> str:
     """Return the canonical spelling of a header name or compact form; case is of no account (RFC 3261 7.3.1)."""
     low = name.strip(" \t").lower()
@@ -47,8 +49,7 @@ def header_name(name: str) -> str:
     return _IRREGULAR.get(low) or "-".join(part.capitalize() for part in low.split("-"))
 
 
-@dataclass(frozen=True, slots=True)
-class NameAddr:
+class NameAddr(NamedTuple):
     """A name-addr or addr-spec with its header parameters: From, To, Contact, Route (RFC 3261 20.10)."""
 
     display: str
@@ -65,7 +66,7 @@ class NameAddr:
 
     def param(self, name: str) -> str | None:
         """Return the value of a header parameter; empty for a flag, None where it is absent."""
-        return next((value or "" for key, value in self.params if key == name), None)
+        return param_of(self.params, name)
 
     @property
     def tag(self) -> str | None:
@@ -83,8 +84,7 @@ class NameAddr:
         return f"{display}<{self.uri}>{params}"
 
 
-@dataclass(frozen=True, slots=True)
-class CSeq:
+class CSeq(NamedTuple):
     """A CSeq value (RFC 3261 20.16)."""
 
     number: int
@@ -93,13 +93,7 @@ class CSeq:
     @staticmethod
     def parse(text: str) -> CSeq:
         """Parse a CSeq value. Raises ParseError where the number does not fit 31 bits (RFC 3261 8.1.1.5)."""
-        match = _CSEQ.match(text)
-        if match is None:
-            raise ParseError("malformed CSeq")
-        number = int(match[1])
-        if number >= 2**31:
-            raise ParseError("the CSeq number is out of range")
-        return CSeq(number, match[2])
+        return _cseq_memoised(text) if len(text) <= MEMO_LENGTH else _parse_cseq(text)
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
@@ -121,13 +115,27 @@ def split_values(text: str) -> list[str]:
     return parts
 
 
+def param_of(params: Params, name: str) -> str | None:
+    """Return the value of a parameter; empty for a flag, None where it is absent."""
+    for key, value in params:
+        if key == name:
+            return value or ""
+    return None
+
+
 def parse_params(text: str) -> Params:
     """Parse `;name=value` parameters; names in lower case, values unquoted. Raises ParseError."""
-    return tuple((name, value and unquote(value)) for name, value in parse_params_verbatim(text))
+    params = parse_params_verbatim(text)
+    return tuple((name, value and unquote(value)) for name, value in params) if '"' in text else params
 
 
 def parse_params_verbatim(text: str) -> Params:
     """Parse `;name=value` parameters; names in lower case, values with their quotes. Raises ParseError."""
+    if not text:
+        return ()
+    if _PLAIN_PARAMS.match(text):
+        pieces = [piece.partition("=") for piece in text[1:].split(";")]
+        return tuple([(name.lower(), value if equals else None) for name, equals, value in pieces])
     params: list[tuple[str, str | None]] = []
     position = 0
     while position < len(text):
@@ -165,7 +173,19 @@ def unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", inner, flags=re.DOTALL) if "\\" in inner else inner
 
 
+def _parse_cseq(text: str) -> CSeq:
+    match = _CSEQ.match(text)
+    if match is None:
+        raise ParseError("malformed CSeq")
+    number = int(match[1])
+    if number >= 2**31:
+        raise ParseError("the CSeq number is out of range")
+    return CSeq(number, match[2])
+
+
 def _parse_name_addr(text: str) -> NameAddr:
+    if (usual := _BRACKETED.match(text)) is not None:
+        return NameAddr(usual[1] or "", usual[2], parse_params(text[usual.end() :].rstrip()))
     text = text.strip()
     if (quoted := _QUOTED.match(text)) is not None:
         display, rest = unquote(quoted[0]), text[quoted.end() :].lstrip()
@@ -196,4 +216,5 @@ def _param_text(value: str) -> str:
     return value if TOKEN.match(value) or _IPV6.match(value) else quote(value)
 
 
+_cseq_memoised = lru_cache(maxsize=256)(_parse_cseq)  # one is asked for some times while its request is handled
 _name_addr_memoised = lru_cache(maxsize=MEMO_ENTRIES)(_parse_name_addr)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -85,8 +85,7 @@ class Binding:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class BindingChanges:
+class BindingChanges(NamedTuple):
     """What a REGISTER, an expiry or an operator did to the bindings of an AOR."""
 
     put: tuple[Binding, ...] = ()

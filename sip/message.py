@@ -144,8 +144,10 @@ class Message:
     def _encode(self, start_line: str) -> bytes:
         parts = [start_line]
         for name, lines in self._fields.items():
-            if name != "Content-Length":
-                parts.extend(f"{name}: {line}" for line in lines)
+            if name == "Content-Length":
+                continue
+            for line in lines:
+                parts.append(f"{name}: {line}")  # noqa: PERF401 - this loop is faster than what it would have instead
         parts.append(f"Content-Length: {len(self.body)}\r\n\r\n")
         return "\r\n".join(parts).encode("utf-8", "surrogateescape") + self.body
 
@@ -194,7 +196,8 @@ class Response(Message):
     @classmethod
     def to_request(cls, request: Request, status: int, reason: str | None = None, *, to_tag: str = "") -> Response:
         """Build the response to a request (RFC 3261 8.2.6.2), with our tag in To where there is none yet."""
-        fields = {name: list(lines) for name in _COPIED if (lines := request.lines(name))}
+        theirs = request._fields
+        fields = {name: theirs[name][:] for name in _COPIED if name in theirs}
         to = fields.get("To")
         if to_tag and to and status > 100 and not has_tag(to[0]):
             to[0] = f"{to[0]};tag={to_tag}"
@@ -288,20 +291,24 @@ def _doubtful_request(line: str) -> Request:
 
 def _index(message: Message, lines: list[str]) -> None:
     fields = message._fields
+    names = _USUAL_NAMES
     if len(lines) > MAX_HEADER_LINES:
         message.defect = message.defect or ParseError("too many header lines", status=400)
         del lines[MAX_HEADER_LINES:]
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        if not colon or not name or len(name) > MAX_NAME or len(value) > MAX_HEADER_LINE or name[0] in " \t":
+        key = names.get(name)
+        if key is None:
+            if not colon or not name or len(name) > MAX_NAME or name[0] in " \t":
+                message.defect = message.defect or ParseError("malformed header line")
+                continue
+            key = header_name(name)
+        if not colon or len(value) > MAX_HEADER_LINE:
             message.defect = message.defect or ParseError("malformed header line")
-            continue
-        key = header_name(name)
-        present = fields.get(key)
-        if present is None:
-            fields[key] = [value.strip()]
+        elif key in fields:
+            fields[key].append(value.strip())
         else:
-            present.append(value.strip())
+            fields[key] = [value.strip()]
 
 
 def _cut_body(message: Message, body: bytes) -> None:
@@ -310,6 +317,8 @@ def _cut_body(message: Message, body: bytes) -> None:
         message.body = body
         return
     text = lengths[0]
+    if text == "0" and len(lengths) == 1:
+        return
     if len(lengths) > 1 or not (text.isascii() and text.isdigit()) or len(text) > 9:
         message.defect = message.defect or ParseError("malformed Content-Length")
     elif int(text) > len(body):
@@ -325,3 +334,12 @@ def _checked(name: str, value: str) -> str:
 
 
 _COPIED = ("Via", "From", "To", "Call-ID", "CSeq")
+_USUAL_NAMES = {
+    name: name
+    for name in (
+        "Via", "From", "To", "Call-ID", "CSeq", "Contact", "Max-Forwards", "Expires", "Content-Length", "Content-Type",
+        "User-Agent", "Authorization", "Allow", "Allow-Events", "Supported", "Accept", "Route", "Path", "Server",
+        "Date", "WWW-Authenticate",
+    )
+}  # fmt: skip
+"""As nearly every phone spells them: one look-up, where others cost a call."""

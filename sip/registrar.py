@@ -51,8 +51,7 @@ class Registrant(NamedTuple):
     """A number from 0 to 1, anew for each request."""
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterResult:
+class RegisterResult(NamedTuple):
     """What a REGISTER did: the answer, and the changes to store before sending it."""
 
     response: Response
@@ -85,7 +84,7 @@ def process_register(
     if wildcard:
         stale = any(_outdated(binding, request.call_id, cseq) for binding in bindings)
         return _out_of_order(request) if stale else _answer(request, (), BindingChanges(removed=tuple(bindings)), now)
-    if any(0 < wish.expires < policy.min_expires for wish in wishes):
+    if wishes and any([0 < wish.expires < policy.min_expires for wish in wishes]):
         result = _refused(request, 423)
         result.response.add("Min-Expires", str(policy.min_expires))
         return result
@@ -116,13 +115,16 @@ def _bind(
         binding = _binding(request, wish, standing, policy, who, now)
         if standing is not None and standing.key != binding.key:
             removed.append(standing)
-        put = [*(other for other in put if other.key != binding.key), binding]
-    room = _make_room(kept, len(kept) + len(put) - policy.max_contacts)
-    if room is None:
-        return _refused(request, 403, "Too many contacts")
-    removed += room
-    kept = [binding for binding in kept if binding not in room]
-    return _answer(request, [*kept, *put], BindingChanges(tuple(put), tuple(removed)), now)
+        put = [other for other in put if other.key != binding.key] if put else put
+        put.append(binding)
+    excess = len(kept) + len(put) - policy.max_contacts
+    if excess > 0:
+        room = _make_room(kept, excess)
+        if room is None:
+            return _refused(request, 403, "Too many contacts")
+        removed += room
+        kept = [binding for binding in kept if binding not in room]
+    return _answer(request, kept + put, BindingChanges(tuple(put), tuple(removed)), now)
 
 
 def _binding(
@@ -154,9 +156,9 @@ def _binding(
 
 
 def _make_room(kept: Sequence[Binding], excess: int) -> list[Binding] | None:
-    """Choose what goes where there is one contact too many: the longest unreachable; None where all are well."""
+    """Choose what goes where there are too many contacts: the longest unreachable; None where all are well."""
     lost = sorted((binding for binding in kept if binding.reach is Reach.UNREACHABLE), key=lambda each: each.lost_at)
-    return lost[: max(0, excess)] if excess <= len(lost) else None
+    return lost[:excess] if excess <= len(lost) else None
 
 
 def _wishes(request: Request) -> tuple[list[_Wish], bool]:
@@ -220,7 +222,7 @@ def _q(text: str | None) -> float:
 
 def _answer(request: Request, bindings: Sequence[Binding], changes: BindingChanges, now: float) -> RegisterResult:
     response = Response.to_request(request, 200)
-    response.set("Contact", *(_contact(binding, now) for binding in bindings))
+    response.set("Contact", *[_contact(binding, now) for binding in bindings])
     if request.lines("Path"):
         response.set("Path", *request.lines("Path"))
         response.add("Supported", "path")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class State(Enum):
     """The states of RFC 3261 figures 5 to 8, and of RFC 6026."""
 
+    __hash__ = object.__hash__  # members are looked up for every message; Enum's own hash is written in Python
+
     CALLING = "calling"
     TRYING = "trying"
     PROCEEDING = "proceeding"
@@ -33,6 +35,8 @@ class State(Enum):
 
 class Event(Enum):
     """What can happen to a transaction."""
+
+    __hash__ = object.__hash__
 
     REQUEST = "the request came again"
     ACK = "the ACK came"

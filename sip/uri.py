@@ -24,15 +24,19 @@ _URI = re.compile(
     r"(?P<params>(?:;[^\s<>\"?;]*)*)"
     r"(?:\?(?P<headers>[^\s<>\"]*))?\Z"
 )
+_NO_PARTS = (None,) * 7
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _MUST_MATCH = ("user", "ttl", "method", "maddr", "transport")
 
 Params = tuple[tuple[str, "str | None"], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class SipUri:
-    """A sip: or sips: URI. `==` is the comparison of RFC 3261 19.1.4, which is not transitive."""
+    """A sip: or sips: URI. `==` is the comparison of RFC 3261 19.1.4, which is not transitive.
+
+    Treat a URI as frozen: it is shared by all who parsed the same text. (To freeze it costs as much as to parse it.)
+    """
 
     scheme: str
     """`sip` or `sips`."""
@@ -55,7 +59,10 @@ class SipUri:
 
     def param(self, name: str) -> str | None:
         """Return the value of a parameter; empty for a flag, None where it is absent."""
-        return next((value or "" for key, value in self.params if key == name), None)
+        for key, value in self.params:
+            if key == name:
+                return value or ""
+        return None
 
     def with_params(self, *added: tuple[str, str | None]) -> SipUri:
         """Return the URI with these parameters, each in the place of one of the same name."""
@@ -155,19 +162,19 @@ def _parse(text: str) -> SipUri:
     if len(text) > MAX_URI:
         raise ParseError("the URI is too long", status=414)
     match = _URI.match(text)
-    scheme = match["scheme"].lower() if match else text.partition(":")[0].lower()
+    scheme, user, password, host, digits, params, headers = match.groups() if match else _NO_PARTS
+    scheme = (scheme or text.partition(":")[0]).lower()
     if scheme not in ("sip", "sips"):
         if _SCHEME.match(scheme) and ":" in text:
             raise ParseError("the URI scheme is not supported", status=416)
         raise ParseError("not a URI")
     if match is None:
         raise ParseError("malformed SIP URI", offset=len(scheme) + 1)
-    port = int(match["port"]) if match["port"] else None
+    port = int(digits) if digits else None
     if port is not None and not 0 < port < 65536:
         raise ParseError("the port of the URI is out of range", offset=match.start("port"))
-    params = tuple(_param(item) for item in match["params"].split(";")[1:]) if match["params"] else ()
-    host = match["host"].strip("[]")
-    return SipUri(scheme, match["user"], match["password"], host, port, params, match["headers"] or "")
+    found = tuple([_param(item) for item in params[1:].split(";")]) if params else ()
+    return SipUri(scheme, user, password, host.strip("[]"), port, found, headers or "")
 
 
 def _param(item: str) -> tuple[str, str | None]:

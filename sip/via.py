@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sip.errors import ParseError
 from sip.flow import Address
-from sip.headers import Params, parse_params_verbatim
+from sip.headers import Params, param_of, parse_params_verbatim
 
 MAGIC_COOKIE = "z9hG4bK"
 """What the branch of every RFC 3261 request begins with (RFC 3261 8.1.1.7)."""
@@ -18,8 +18,7 @@ _SENT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(NamedTuple):
     """One Via value."""
 
     transport: str
@@ -37,16 +36,15 @@ class Via:
         match = _SENT.match(sent)
         if match is None:
             raise ParseError("malformed Via")
-        port = int(match["port"]) if match["port"] else None
+        transport, host, digits = match.groups()
+        port = int(digits) if digits else None
         if port is not None and port > 65535:
             raise ParseError("the port of the Via is out of range")
-        return Via(
-            match["transport"].upper(), match["host"].strip("[]"), port, parse_params_verbatim(semicolon + params)
-        )
+        return Via(transport.upper(), host.strip("[]"), port, parse_params_verbatim(semicolon + params))
 
     def param(self, name: str) -> str | None:
         """Return the value of a parameter; empty for a flag, None where it is absent."""
-        return next((value or "" for key, value in self.params if key == name), None)
+        return param_of(self.params, name)
 
     @property
     def branch(self) -> str | None:
@@ -58,20 +56,24 @@ class Via:
         """Host and port as the client named itself, in lower case: part of the transaction's key."""
         return f"{self.host.lower()}:{self.port or ''}"
 
-    def marked(self, source: Address) -> Via:
-        """Return the Via with what the server saw: `received`, and `rport` where it was asked for.
+    def marked(self, source: Address) -> str:
+        """Return the Via's text with what the server saw: `received`, and `rport` where it was asked for.
 
-        Raises nothing; what the client itself wrote in `received` is replaced, for it is not the client's to say.
+        What the client itself wrote in `received` is replaced, for it is not the client's to say.
         """
-        params = tuple(item for item in self.params if item[0] != "received")
-        asked_rport = any(name == "rport" for name, _ in params)
-        if asked_rport:
-            params = tuple((name, str(source.port)) if name == "rport" else (name, value) for name, value in params)
+        parts = [self._sent()]
+        asked_rport = False
+        for name, value in self.params:
+            if name == "rport":
+                asked_rport = True
+                parts.append(f";rport={source.port}")
+            elif name != "received":
+                parts.append(f";{name}" if value is None else f";{name}={value}")
         # RFC 3261 18.2.1: MUST add "received" if sent-by is a name or differs from the source.
         # RFC 3581 4: with rport, MUST add it always.
         if asked_rport or self.host != source.host:
-            params = (*params, ("received", source.host))
-        return replace(self, params=params)
+            parts.append(f";received={source.host}")
+        return "".join(parts)
 
     def reply_address(self, source: Address) -> Address:
         """Return where a response goes by datagram: the source, on sent-by's port without rport (RFC 3261 18.2.2).
@@ -83,7 +85,8 @@ class Via:
         return Address(source.host, self.port or 5060)
 
     def __str__(self) -> str:
+        return self._sent() + "".join([f";{name}" if value is None else f";{name}={value}" for name, value in self.params])
+
+    def _sent(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        sent_by = host if self.port is None else f"{host}:{self.port}"
-        params = "".join(f";{name}" if value is None else f";{name}={value}" for name, value in self.params)
-        return f"SIP/2.0/{self.transport} {sent_by}{params}"
+        return f"SIP/2.0/{self.transport} {host}" if self.port is None else f"SIP/2.0/{self.transport} {host}:{self.port}"

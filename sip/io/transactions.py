@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 MAX_SERVER_TRANSACTIONS: Final = 262_144  # at some 700 bytes each; requests beyond it are dropped and counted
 MAX_CLIENT_TRANSACTIONS: Final = 131_072  # our own requests: one OPTIONS or NOTIFY a phone at the most
 
-ServerKey = tuple[str, ...]
+_64_BITS: Final = 2**64 - 1
+
+ServerKey = tuple[object, ...]
 Identity = tuple["str | None", "str | None", "str | None"]
 ClientKey = tuple[str, str]
 
@@ -84,16 +86,18 @@ class ServerTransaction:
 
     def respond_and_forget(self, response: Response) -> None:
         """Send a final response and keep no state (RFC 3261 8.2.7): a challenge or a refusal that costs us nothing."""
+        if not self._to_tag:
+            # RFC 3261 8.2.7: without state, MUST give the same tag again should the request come again.
+            self._to_tag = f"{hash(self.key) & _64_BITS:016x}"
         self._last = self._encoded(response)
-        self.fsm.state = State.TERMINATED
-        self.request = None
-        self._layer.run_server(self, (Effect.SEND,))
+        self.forget()
+        self._layer.send_last(self)
 
     def forget(self) -> None:
         """Answer nothing and keep no state: for those who are better left in the dark."""
         self.fsm.state = State.TERMINATED
+        self._layer.forget_server(self)
         self.request = None
-        self._layer.run_server(self, ())
 
     def acknowledged(self) -> None:
         """Tell that the ACK of our 2xx came, so that it is not sent again."""
@@ -192,7 +196,7 @@ class TransactionLayer:
         """Match a request to its transaction, or begin one. Raises ParseError where it has no usable Via."""
         values = request.values("Via")
         via = Via.parse(values[0]) if values else request.via
-        request.set("Via", str(via.marked(flow.remote)), *values[1:])
+        request.set("Via", via.marked(flow.remote), *values[1:])
         key = _server_key(request, via, flow)
         transaction = self._servers.get(key)
         if transaction is not None:
@@ -261,22 +265,32 @@ class TransactionLayer:
         """Do what a server transaction's step asked for."""
         for effect in effects:
             if effect is Effect.SEND and transaction.last_response:
-                try:
-                    self._send(transaction.last_response, transaction.flow, transaction.reply_to)
-                except TransportFailed:
-                    self.dropped["response on a dead flow"] += 1
+                self.send_last(transaction)
             elif effect in (Effect.TIME_OUT, Effect.FAIL) and transaction.on_failure is not None:
                 transaction.on_failure(TransactionTimeout("no ACK came"))
         if transaction.fsm.over:
-            self._servers.pop(transaction.key, None)
-            self.answered(transaction)
+            self.forget_server(transaction)
         elif transaction.fsm.entered:
             self._start_timers(transaction)
+
+    def send_last(self, transaction: ServerTransaction) -> None:
+        """Send the last response of a server transaction, or count it as dropped."""
+        try:
+            self._send(transaction.last_response, transaction.flow, transaction.reply_to)
+        except TransportFailed:
+            self.dropped["response on a dead flow"] += 1
+
+    def forget_server(self, transaction: ServerTransaction) -> None:
+        """Let a request that comes again be a new one."""
+        self._servers.pop(transaction.key, None)
+        self.answered(transaction)
 
     def answered(self, transaction: ServerTransaction) -> None:
         """Learn that the transaction, whose request is still there, has its final response."""
         if transaction.request is not None and self._unanswered:
-            self._unanswered.pop(_identity(transaction.request), None)
+            identity = _identity(transaction.request)
+            if self._unanswered.get(identity) is transaction:
+                del self._unanswered[identity]
 
     def close(self) -> None:
         """Forget everything; nobody is told."""
@@ -408,13 +422,13 @@ def _server_key(request: Request, via: Via, flow: Flow) -> ServerKey:
     method = "INVITE" if request.method == "ACK" else request.method
     branch = via.branch or ""
     if branch.startswith(MAGIC_COOKIE) and len(branch) > len(MAGIC_COOKIE):
-        return branch, via.sent_by, flow.remote.host, str(flow.remote.port), method
+        return branch, via.sent_by, flow.remote, method
     # An RFC 2543 client, or one with the bare cookie: the request's identity must do.
     try:
         identity = (request.call_id, str(request.cseq.number), request.from_.tag or "")
     except ParseError:
         identity = ("", "", "")
-    return str(via), *identity, flow.remote.host, str(flow.remote.port), method
+    return str(via), *identity, flow.remote, method
 
 
 def _identity(request: Request) -> Identity:
