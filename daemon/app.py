@@ -21,7 +21,7 @@ from daemon.bootstrap import announce, bootstrap
 from daemon.calls import LiveCalls
 from daemon.channels import LiveChannels
 from daemon.deliveries import Deliveries
-from daemon.device_events import DeviceEvents
+from daemon.device_events import NAMES, DeviceEvents
 from daemon.dialplan import Dialplan
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
@@ -29,6 +29,7 @@ from daemon.egress import anywhere, out_of_bounds
 from daemon.events import EventBus
 from daemon.figures import RequestFigures
 from daemon.front import Front
+from daemon.garbage import GarbageRounds
 from daemon.health import Health
 from daemon.lifecycle import Stage, run_stages
 from daemon.log import set_level
@@ -118,7 +119,7 @@ class Roost:
         self._undo("sync jobs", jobs.close)
         qualifier = Qualifier(endpoint, presence, self._directory, self._vendors, settings.sip.qualify_interval)
         self._undo("qualify", qualifier.close)
-        presence.subscribe(qualifier.happened)
+        presence.subscribe(qualifier.happened, Happening.REGISTERED)
         documents = Provisioning(store.documents, listeners=[self._directory, qualifier, webhooks], flusher=control)
         self._undo("flushes", documents.close)
         store.cdrs.days = settings.quickcall.cdr_retention
@@ -136,16 +137,16 @@ class Roost:
             signer=NonceSigner(await store.values.get_or_create(NONCE_KEY, _new_key), NONCE_LIFETIME),
             wall=time.time,
         )
-        presence.subscribe(_trusting(endpoint, registration))
+        presence.subscribe(_trusting(endpoint, registration), Happening.REGISTERED, Happening.REFRESHED)
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
         await webhooks.load()
         await deliveries.load()
         log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))
-        presence.subscribe(DeviceEvents(events, presence, self._directory, self._vendors).happened)
+        presence.subscribe(DeviceEvents(events, presence, self._directory, self._vendors).happened, *NAMES)
         notices = OverwriteNotices(endpoint, presence, self._directory)
         self._undo("notices", notices.close)
-        presence.subscribe(notices.happened)
+        presence.subscribe(notices.happened, Happening.REGISTERED)
         await self._listen(endpoint)
         await jobs.load()
         api = Api(
@@ -172,6 +173,7 @@ class Roost:
         parts = Parts(version("roost"), endpoint, presence, registration, calls, store, media, watch, requests)
         url = await self._serve_http(api, Health(Metrics(parts), vitals), requests)
         self._undo("listeners", events.close)
+        self._undo("garbage", GarbageRounds().close)
         if created is not None:
             announce(created, url)
 
@@ -269,8 +271,7 @@ def _trusting(endpoint: Endpoint, registration: Registration) -> Callable[[Happe
     """Return a listener that lifts the limits on where phones are registered, also those of an earlier process."""
 
     def happened(happening: Happening, binding: Binding) -> None:
-        if happening is Happening.REGISTERED or happening is Happening.REFRESHED:
-            endpoint.trust(binding.flow.remote.host)
+        endpoint.trust(binding.flow.remote.host)
         if happening is Happening.REGISTERED:
             registration.trust(binding.flow.remote.host)  # a refresh says so itself
 
