@@ -156,6 +156,8 @@ class Deliveries:
 
     def happened(self, happening: Happening, binding: Binding) -> None:
         """Learn what a phone did (a listener of `Presence`)."""
+        if not self._open:
+            return
         for each in tuple(self._open.get((binding.account_id, binding.device_id), ())):
             what = _read(each, happening, binding)
             if what is None:

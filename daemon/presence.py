@@ -34,6 +34,8 @@ now = time.monotonic
 class Happening(Enum):
     """What can happen to a binding; the value is the log's event."""
 
+    __hash__ = object.__hash__  # of members, which are singletons; Enum's own is written in Python
+
     REGISTERED = "registration.added"
     REFRESHED = "registration.refreshed"
     UNREGISTERED = "registration.removed"
@@ -56,12 +58,13 @@ class Presence:
         self._alarm_due = 0.0  # not asked of the handle: uvloop's has no when() where the time was past
         self._status: dict[str, bytes] = {}
         self._flow_grace = flow_grace
-        self._listeners: list[Listener] = []
+        self._listeners: dict[Happening, list[Listener]] = {happening: [] for happening in Happening}
         self._loop = asyncio.get_running_loop()
 
-    def subscribe(self, listener: Listener) -> None:
-        """Call the listener for all that happens to bindings from now on."""
-        self._listeners.append(listener)
+    def subscribe(self, listener: Listener, *happenings: Happening) -> None:
+        """Call the listener for these happenings from now on; for all of them where none is named."""
+        for happening in happenings or Happening:
+            self._listeners[happening].append(listener)
 
     async def load(self) -> int:
         """Take over what an earlier process left, except what belongs to no device any more; returns how many."""
@@ -84,6 +87,10 @@ class Presence:
         self._seen(changes, Happening.UNREGISTERED)
         self._store.save(changes, done)
         self._arm()
+
+    def when_stored(self, done: Callable[[Exception | None], None]) -> None:
+        """Call `done` when all changes so far are durable, or with why they are not."""
+        self._store.save(BindingChanges(), done)
 
     def keep(self, binding: Binding) -> None:
         """Put a binding that need not outlive the process: what a phone by address proved by its answer."""
@@ -230,7 +237,7 @@ class Presence:
         self._tell(happening, binding)
 
     def _tell(self, happening: Happening, binding: Binding) -> None:
-        for listener in self._listeners:
+        for listener in self._listeners[happening]:
             listener(happening, binding)
 
     def _registration(self, binding: Binding) -> Registration:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import secrets
 from collections import Counter
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -19,7 +18,7 @@ from sip.errors import ParseError
 from sip.message import Response
 from sip.nonce import SALT_BYTES, NonceCounts
 from sip.offenders import Offenders
-from sip.registrar import Registrant, RegistrarPolicy, process_register
+from sip.registrar import Registrant, RegistrarPolicy, is_repeated, list_bindings, process_register
 from sip.uri import Aor, SipUri, unescape
 from sip.vendor import Quirk
 
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 OUTCOMES: Final = (
-    *("added", "refreshed", "removed", "queried"),
+    *("added", "refreshed", "removed", "queried", "repeated"),
     *("challenged", "wrong_credentials", "disabled", "malformed", "rejected", "foreign_domain"),
     *("not_stored", "overloaded"),
 )
@@ -86,6 +85,8 @@ class Registration:
         self._wall = wall
         self._offenders = Offenders()
         self._nobody = NonceCounts()
+        self._date = ""
+        self._date_of = -1
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         """How many REGISTER requests there were, by what became of them."""
         self.latency = Histogram()
@@ -163,6 +164,8 @@ class Registration:
         outcome = answer if isinstance(answer, Outcome) else self._verify(request, answer, device, aor)
         if outcome is Outcome.OK and device is not None:
             return self._if_good(request, transaction, device, algorithm)
+        if outcome is Outcome.REPLAYED and device is not None and self._answer_again(request, transaction, device):
+            return None
         if outcome is Outcome.MALFORMED:
             self.outcomes["malformed"] += 1
             transaction.respond_and_forget(Response.to_request(request, 400, "Malformed credentials"))
@@ -213,7 +216,8 @@ class Registration:
     def _challenge(
         self, request: Request, transaction: ServerTransaction, realm: str, algorithm: Algorithm, *, stale: bool
     ) -> None:
-        nonce = self._signer.issue(self._wall(), secrets.token_bytes(SALT_BYTES))
+        # The salt need not be secret: it tells two nonces of one second apart.
+        nonce = self._signer.issue(self._wall(), random.randbytes(SALT_BYTES))  # noqa: S311
         response = Response.to_request(request, 401)
         response.add("WWW-Authenticate", challenge(realm, nonce, algorithm, stale=stale))
         transaction.respond_and_forget(response)
@@ -225,7 +229,7 @@ class Registration:
         result = process_register(request, bindings, self._policy.registrar, who, moment)
         if not result.changes:
             self.outcomes["queried" if result.response.status == 200 else "rejected"] += 1
-            self._answer(transaction, result.response)
+            self._answer_and_forget(transaction, result.response)
             return
 
         if not self._policy.wait_for_commit:
@@ -245,14 +249,48 @@ class Registration:
 
         self._presence.change(result.changes, stored)
 
+    def _answer_again(self, request: Request, transaction: ServerTransaction, device: Device) -> bool:
+        """Answer the phone's last REGISTER once more, for its answer was lost; False where it is another one."""
+        moment = now()
+        bindings = self._presence.table.bindings(device.aor, moment)
+        if not is_repeated(request, transaction.flow, bindings):
+            return False
+        self.outcomes["repeated"] += 1
+
+        def stored(failure: Exception | None) -> None:
+            if failure is None:
+                self._answer_and_forget(transaction, list_bindings(request, bindings, moment))
+            else:
+                transaction.forget()
+
+        self._presence.when_stored(stored)
+        return True
+
     def _succeeded(self, transaction: ServerTransaction, result: RegisterResult, began: float) -> None:
-        self._answer(transaction, result.response)
+        if result.changes.put:
+            self._answer_and_forget(transaction, result.response)
+        else:
+            self._answer(transaction, result.response)
         self.outcomes[_outcome(result.changes)] += 1
         self.latency.observe(now() - began)
 
     def _answer(self, transaction: ServerTransaction, response: Response) -> None:
-        response.add("Date", formatdate(self._wall(), usegmt=True))
+        response.add("Date", self._now_as_date())
         transaction.respond(response)
+
+    def _answer_and_forget(self, transaction: ServerTransaction, response: Response) -> None:
+        """Answer, and keep nothing for a REGISTER that comes again: its binding tells what the answer was.
+
+        Transactions of 32 seconds would be most of the memory that a storm of registrations takes.
+        """
+        response.add("Date", self._now_as_date())
+        transaction.respond_and_forget(response)
+
+    def _now_as_date(self) -> str:
+        second = int(self._wall())
+        if second != self._date_of:
+            self._date, self._date_of = formatdate(second, usegmt=True), second
+        return self._date
 
 
 def _outcome(changes: BindingChanges) -> str:

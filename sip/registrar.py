@@ -84,11 +84,24 @@ def process_register(
     if wildcard:
         stale = any(_outdated(binding, request.call_id, cseq) for binding in bindings)
         return _out_of_order(request) if stale else _answer(request, (), BindingChanges(removed=tuple(bindings)), now)
-    if wishes and any([0 < wish.expires < policy.min_expires for wish in wishes]):
+    if any(0 < wish.expires < policy.min_expires for wish in wishes):
         result = _refused(request, 423)
         result.response.add("Min-Expires", str(policy.min_expires))
         return result
     return _bind(request, bindings, wishes, policy, who, now)
+
+
+def is_repeated(request: Request, flow: Flow, bindings: Sequence[Binding]) -> bool:
+    """Tell whether the bindings of an AOR show that this very REGISTER was handled already, over the same flow."""
+    cseq = request.cseq.number
+    return any(
+        binding.cseq == cseq and binding.call_id == request.call_id and binding.flow == flow for binding in bindings
+    )
+
+
+def list_bindings(request: Request, bindings: Sequence[Binding], now: float) -> Response:
+    """Answer a REGISTER that changes nothing."""
+    return _answer(request, bindings, BindingChanges(), now).response
 
 
 def _bind(

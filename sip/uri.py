@@ -24,7 +24,7 @@ _URI = re.compile(
     r"(?P<params>(?:;[^\s<>\"?;]*)*)"
     r"(?:\?(?P<headers>[^\s<>\"]*))?\Z"
 )
-_NO_PARTS = (None,) * 7
+_SCHEMES = ("sip", "sips")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
 _MUST_MATCH = ("user", "ttl", "method", "maddr", "transport")
 
@@ -162,19 +162,26 @@ def _parse(text: str) -> SipUri:
     if len(text) > MAX_URI:
         raise ParseError("the URI is too long", status=414)
     match = _URI.match(text)
-    scheme, user, password, host, digits, params, headers = match.groups() if match else _NO_PARTS
-    scheme = (scheme or text.partition(":")[0]).lower()
-    if scheme not in ("sip", "sips"):
-        if _SCHEME.match(scheme) and ":" in text:
-            raise ParseError("the URI scheme is not supported", status=416)
-        raise ParseError("not a URI")
     if match is None:
-        raise ParseError("malformed SIP URI", offset=len(scheme) + 1)
+        raise _fault(text)
+    scheme, user, password, host, digits, params, headers = match.groups()
+    scheme = scheme.lower()
+    if scheme not in _SCHEMES:
+        raise _fault(text)
     port = int(digits) if digits else None
     if port is not None and not 0 < port < 65536:
         raise ParseError("the port of the URI is out of range", offset=match.start("port"))
     found = tuple([_param(item) for item in params[1:].split(";")]) if params else ()
     return SipUri(scheme, user, password, host.strip("[]"), port, found, headers or "")
+
+
+def _fault(text: str) -> ParseError:
+    scheme = text.partition(":")[0].lower()
+    if scheme in _SCHEMES:
+        return ParseError("malformed SIP URI", offset=len(scheme) + 1)
+    if _SCHEME.match(scheme) and ":" in text:
+        return ParseError("the URI scheme is not supported", status=416)
+    return ParseError("not a URI")
 
 
 def _param(item: str) -> tuple[str, str | None]:

@@ -85,8 +85,12 @@ class Via(NamedTuple):
         return Address(source.host, self.port or 5060)
 
     def __str__(self) -> str:
-        return self._sent() + "".join([f";{name}" if value is None else f";{name}={value}" for name, value in self.params])
+        return self._sent() + "".join(
+            [f";{name}" if value is None else f";{name}={value}" for name, value in self.params]
+        )
 
     def _sent(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"SIP/2.0/{self.transport} {host}" if self.port is None else f"SIP/2.0/{self.transport} {host}:{self.port}"
+        return (
+            f"SIP/2.0/{self.transport} {host}" if self.port is None else f"SIP/2.0/{self.transport} {host}:{self.port}"
+        )

@@ -111,6 +111,36 @@ async def test_a_recorded_answer_cannot_be_used_again(phone: Phone) -> None:
     assert (await phone.answer(request, challenged, GOOD, nc=7)).status == 200
 
 
+async def test_a_register_that_comes_again_gets_the_same_answer_though_nothing_was_kept(
+    server: Server, phone: Phone
+) -> None:
+    """RFC 3261 8.2.7: the answer is made anew from the binding, with the same tag, and extends nothing."""
+    request = phone.request()
+    challenged = await phone.ask(request)
+    first = await phone.answer(request, challenged, GOOD)
+    kept = server.presence.table.bindings(AOR, now())
+    phone.cseq -= 1
+    second = await phone.answer(request, challenged, GOOD)
+
+    assert (first.status, second.status) == (200, 200)
+    assert first.to.tag == second.to.tag
+    assert server.presence.table.bindings(AOR, now()) == kept
+    assert server.endpoint.transactions.servers == 0
+
+
+async def test_a_recorded_register_from_elsewhere_is_challenged(server: Server, phone: Phone) -> None:
+    """RFC 7616 3.4.5: only the phone's own flow may ask again."""
+    request = phone.request()
+    challenged = await phone.ask(request)
+    assert (await phone.answer(request, challenged, GOOD)).status == 200
+    transport, thief = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=server.address)
+    thief.cseq = phone.cseq - 1
+    stolen = await thief.answer(request, challenged, GOOD)
+    transport.close()
+
+    assert stolen.status == 401
+
+
 async def test_an_address_of_ours_means_the_default_realm(server: Server, phone: Phone) -> None:
     """Design 3: a domain that is one of our own addresses means the default account."""
     assert (await phone.register(to="sip:bob@127.0.0.1")).status == 200
