@@ -312,7 +312,7 @@ class TransactionLayer:
             return
         self._handle(transaction, request)
         if transaction.request is not None:
-            self._unanswered[identity] = transaction
+            self._unanswered.setdefault(identity, transaction)
 
     def _cancel_server(self, request: Request, flow: Flow, via: Via, key: ServerKey) -> None:
         """Answer a CANCEL, and end the INVITE it names where that still waits (RFC 3261 9.2)."""
