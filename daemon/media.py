@@ -98,7 +98,7 @@ class Through:
             log.warning("quickcall.media_refused", side=side.value, reason=obstacle(targets))
             return Ending(Outcome.REJECTED_CODEC, side, 488, 65)
         if side is Side.A:
-            self._codecs = tuple(codec for target, _ in found for codec in target.codecs)
+            self._codecs += tuple(codec for target, _ in found for codec in target.codecs)
         anybody = (*self._codecs, *USUAL)
         self.plan.expect(side, [Party(address, encodings(target.codecs or anybody)) for target, address in found])
         return [target for target, _ in found]

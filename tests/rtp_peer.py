@@ -41,6 +41,12 @@ def _encoded(sample: int) -> int:
     return ~(sign | exponent << 4 | (magnitude >> (exponent + 3)) & 0x0F) & 0xFF
 
 
+def encoded_tone(hertz: int) -> bytes:
+    """Return one second of a tone; of whole periods, so that it may be repeated."""
+    step = 2 * math.pi * hertz / RATE
+    return bytes(_encoded(round(AMPLITUDE * math.sin(step * index))) for index in range(RATE))
+
+
 @dataclass
 class RtpPeer(asyncio.DatagramProtocol):
     """Use it as an asynchronous context manager; `play` begins once it is known where to."""
@@ -94,7 +100,7 @@ class RtpPeer(asyncio.DatagramProtocol):
             self.keys.append(KEYS[data[12]])
 
     async def _play(self) -> None:
-        step = 2 * math.pi * self.tone / RATE
+        second = encoded_tone(self.tone)
         began = time.monotonic()
         for packet in range(1_000_000):
             if self._pressing:
@@ -103,8 +109,7 @@ class RtpPeer(asyncio.DatagramProtocol):
                 self._send(EVENTS | (0x80 if first else 0), self._stamp, self._pressing.pop(0))
             else:
                 start = packet * FRAME
-                tone = (round(AMPLITUDE * math.sin(step * index)) for index in range(start, start + FRAME))
-                self._send(PCMU, start, bytes(map(_encoded, tone)))
+                self._send(PCMU, start, second[start % RATE : start % RATE + FRAME])
             await asyncio.sleep(max(0.0, began + (packet + 1) * 0.02 - time.monotonic()))
 
     def _send(self, kind: int, stamp: int, payload: bytes) -> None:

@@ -44,12 +44,14 @@ class WorkerPool:
         self._filler.add_done_callback(self._filled)
 
     async def take(self) -> WorkerProcess:
-        """Return a worker that runs: a warm one, or else a new one. Raises WorkerFailed."""
+        """Return a worker that runs: a warm one, or else a new one. Raises WorkerFailed.
+
+        The next one is warmed up by `fill`, when the call has what it needs: a start takes what the processor has.
+        """
         if self._closing:
             raise WorkerFailed("the daemon is stopping")
         worker = self._warm.pop(0) if self._warm else await self._new()
         worker.on_end = _nothing
-        self.fill()
         return worker
 
     def dismiss(self, worker: WorkerProcess, then: Callable[[], None]) -> None:

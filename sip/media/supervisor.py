@@ -116,6 +116,8 @@ class MediaSupervisor:
         except BaseException:
             self._calls -= 1
             raise
+        finally:
+            self._pool.fill()
 
     async def close(self) -> None:
         """End every worker and its call."""

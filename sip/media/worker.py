@@ -82,6 +82,7 @@ class Worker:
         self._core = core
         self._sounds = sounds
         """The WAV files of what we play."""
+        self._version = version("pjsua2-pybind11")
         self._native = Native(Path(pj.__file__).parent)
         self._happened: Happened = deque()
         self._lines = Lines()
@@ -147,7 +148,7 @@ class Worker:
         self._endpoint.audDevManager.setNullDev()
         config = pj.AccountConfig()
         config.idUri = f"sip:worker@{LOOPBACK}"
-        set_rtp_ports(config, version("pjsua2-pybind11"), command.rtp_port, PORTS_PER_CALL)
+        set_rtp_ports(config, self._version, command.rtp_port, PORTS_PER_CALL)
         line = Line(self._happened)
         line.create(config)
         self._kept += [config, line]

@@ -79,7 +79,7 @@ class Roost(ServerProcess):
         }
         for path, value in settings.items():
             section, _, key = path.partition("_")
-            sections[section][key] = value
+            sections.setdefault(section, {})[key] = value
         return "\n".join(
             line
             for section, keys in sections.items()

@@ -9,13 +9,15 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from media import media
 from reads import pages, status
 from registrations import registrations
 from table import say
 
-FIGURES = {"registrations": registrations, "status": status, "pages": pages}
+FIGURES = {"registrations": registrations, "status": status, "pages": pages, "media": media}
 
 
 def main() -> None:
