@@ -70,10 +70,14 @@ class RtpPeer(asyncio.DatagramProtocol):
         return self
 
     async def __aexit__(self, *_exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.stop()
+        self._transport.close()
+
+    async def stop(self) -> None:
+        """Play no more."""
         if self._playing is not None:
             self._playing.cancel()
             await asyncio.gather(self._playing, return_exceptions=True)
-        self._transport.close()
 
     def play(self, port: int) -> None:
         """Play the tone to a port of this host."""

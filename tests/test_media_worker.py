@@ -172,6 +172,7 @@ async def test_a_phone_may_move_its_media(supervisor: MediaSupervisor) -> None:
     async with conversation(supervisor) as talk, RtpPeer(700) as moved:
         talk.join()
         await until(lambda: talk.number.share(440) > HEARD, "they talk")
+        await talk.device.stop()
         moved.play(rtp_port(talk.media.invite(BRANCHES[Side.A])))
         talk.media.hold(Side.A, described(moved))
         await until(lambda: moved.share(1000) > HEARD, "the number is heard there")
