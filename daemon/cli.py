@@ -17,6 +17,7 @@ from daemon.cli_completion import completion
 from daemon.cli_config import config_option, load_settings
 from daemon.cli_data import backup, restore
 from daemon.cli_devices import device
+from daemon.cli_doctor import doctor
 from daemon.cli_import import export, import_file
 from daemon.cli_install import install, uninstall
 from daemon.cli_logs import logs
@@ -74,6 +75,7 @@ main.add_command(quickcall)
 main.add_command(calls)
 main.add_command(logs)
 main.add_command(completion)
+main.add_command(doctor)
 main.add_command(install)
 main.add_command(uninstall)
 main.add_command(backup)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -96,6 +98,36 @@ def test_operator_finds_the_database_of_the_service(machine: Machine) -> None:
 
     assert "API key" in made or "api_key" in made
     assert "second.example.com" in machine.must("roost", "account", "list")
+
+
+def test_doctor_finds_the_service_well(machine: Machine) -> None:
+    """The ports are the service's; what may be told is that of this machine: no network, nor a clock of its own."""
+    found = json.loads(machine.must("roost", "doctor", "--json"))
+    rows = found["findings"]
+
+    assert found["healthy"]
+    assert {"clock", "address", "files"} >= {row["check"] for row in rows if row["state"] != "ok"}, rows
+    assert f"pid {machine.unit()['MainPID']} serves" in rows[0]["message"]
+    assert 3 == sum("is held by Roost" in row["message"] for row in rows)
+    assert "the daemon may open " in " ".join(row["message"] for row in rows)
+    assert ["roost.internal", "second.example.com"] == sorted(each["domain"] for each in found["phones"])
+
+
+def test_media_worker_lives_under_the_hardening_of_the_unit(machine: Machine) -> None:
+    """The doctor starts one as a service with every restriction of the unit, system calls and memory among them."""
+    unit = machine.path("/lib/systemd/system/roost.service").read_text()
+    unit = re.sub("^(Type|ExecStart|Restart|WatchdogSec)=.*\n", "", unit, flags=re.MULTILINE)
+    started = (
+        "[Service]\nType=oneshot\nExecStart=/usr/bin/roost doctor --json\nStandardOutput=file:/var/lib/roost/found\n"
+    )
+    machine.path("/etc/systemd/system/look.service").write_text(unit.replace("[Service]\n", started))
+    machine.must("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "look")
+    found = machine.path("/var/lib/roost/found").read_text()
+    (worker,) = [row for row in json.loads(found)["findings"] if row["check"] == "worker"]
+
+    assert "SystemCallFilter=" in unit
+    assert "ok" == worker["state"], worker
 
 
 def test_reload_takes_the_configuration(machine: Machine) -> None:
