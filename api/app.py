@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -51,6 +50,7 @@ from api.errors import (
     Refusal,
     refuse,
 )
+from api.kept import Kept, etag_of
 from api.locks import Locks
 from api.negotiation import check_accept, check_content_type, cors_headers, is_cross_origin
 from api.pieces import WORTH_IT, Pieces
@@ -102,6 +102,7 @@ class Api:
         self._router = Router(ROUTES)
         self._buckets = Buckets(policy.rate_capacity, policy.rate_per_second, time.monotonic)
         self._locks = Locks()
+        self._kept = Kept()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, whatever becomes of it."""
@@ -109,6 +110,7 @@ class Api:
             ports=self._ports,
             policy=self._policy,
             locks=self._locks,
+            kept=self._kept,
             method=request.method,
             path=request.rel_url.raw_path.rstrip("/"),
             query={},
@@ -243,7 +245,7 @@ def _respond(call: Call, answer: Answer) -> web.Response:
     data = None if answer.data is None else envelope.encode_data(answer.data)
     etag, revision = answer.revision, answer.revision
     if answer.etag and data is not None:
-        etag, revision = blake2b(data, digest_size=16).hexdigest(), "automatic"
+        etag, revision = answer.etag if isinstance(answer.etag, str) else etag_of(data), "automatic"
     headers = _fixed_headers(call)
     if call.method == "GET":
         headers["Expires"] = EXPIRED

@@ -17,6 +17,7 @@ from api.ports import Kind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from api.kept import Kept
     from api.locks import Locks
     from api.policy import Policy
     from api.ports import Document, Draft, Json, JsonObject, Listening, Ports, TokenIdentity, Violation
@@ -30,6 +31,7 @@ class Call:
     ports: Ports
     policy: Policy
     locks: Locks
+    kept: Kept
     method: str
     """After tunnelling through POST."""
     path: str
@@ -135,8 +137,8 @@ class Answer:
     status: int = 200
     revision: str | None = None
     """Of the document in `data`: the ETag, and `revision` of the envelope."""
-    etag: bool = False
-    """Give the answer an ETag by its content; for non-empty lists."""
+    etag: bool | str | None = False
+    """Give the answer an ETag by its content, which may be known already; for non-empty lists."""
     extra: JsonObject = field(default_factory=dict)
     """More keys of the envelope: paging, a new token."""
     location: str | None = None

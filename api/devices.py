@@ -31,7 +31,8 @@ DEFAULT_TYPE: Final = "sip_device"
 async def list_devices(call: Call) -> Answer:
     """GET /devices."""
     query = PageQuery(Kind.DEVICE, call.account.id)
-    return await list_documents(call, query, _with_status(call, _row))
+    with_status = _wants_status(call)
+    return await list_documents(call, query, _registrable(_row) if with_status else _row, with_status=with_status)
 
 
 async def list_devices_of_user(call: Call) -> Answer:
@@ -43,7 +44,8 @@ async def list_devices_of_user(call: Call) -> Answer:
         return {**kept, "hotdesked": device.data.get("owner_id") != user_id}
 
     query = PageQuery(Kind.DEVICE, call.account.id, owner_id=user_id)
-    return await list_documents(call, query, _with_status(call, row))
+    with_status = _wants_status(call)
+    return await list_documents(call, query, _registrable(row) if with_status else row, with_status=with_status)
 
 
 async def create_device(call: Call) -> Answer:
@@ -148,16 +150,13 @@ def _row(device: Document) -> JsonObject:
     return row
 
 
-def _with_status(call: Call, row: Callable[[Document], JsonObject]) -> Callable[[Document], JsonObject]:
-    """Add to rows what `with_status=true` asks for."""
-    if not is_true(call.query.get("with_status")):
-        return row
+def _wants_status(call: Call) -> bool:
+    return is_true(call.query.get("with_status"))
 
-    def row_with_status(device: Document) -> JsonObject:
-        registered = call.ports.presence.is_registered(device.account_id, device.id)
-        return {**row(device), "registrable": is_registrable(device), "registered": registered}
 
-    return row_with_status
+def _registrable(row: Callable[[Document], JsonObject]) -> Callable[[Document], JsonObject]:
+    """Add to rows what `with_status=true` tells beside the registrations."""
+    return lambda device: {**row(device), "registrable": is_registrable(device)}
 
 
 def is_registrable(device: Document) -> bool:

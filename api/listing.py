@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from api.call import Answer
 from api.errors import FaultyRequest
 from api.filters import filterable, parse_filters
+from api.kept import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,12 +68,31 @@ def parse_paging(query: Mapping[str, str]) -> Paging:
     return Paging(min(size, MAX_PAGE), query.get("start_key", ""))
 
 
-async def list_documents(call: Call, query: PageQuery, row: Callable[[Document], JsonObject]) -> Answer:
-    """Answer with the rows of a listing, as the query string wants them."""
-    paging = parse_paging(call.query)
-    page = await read_page(call, query, paging)
-    rows = [row(document) for document in page.documents]
-    return Answer(list(rows), etag=bool(rows), extra=paging_keys(paging, len(rows), page.next_start_key))
+async def list_documents(
+    call: Call, query: PageQuery, row: Callable[[Document], JsonObject], *, with_status: bool = False
+) -> Answer:
+    """Answer with the rows of a listing, as the query string wants them.
+
+    A row may depend on its document and the route alone; `with_status` adds whether the device is registered.
+    """
+    listing = await _find(call, query, row)
+    registered = call.ports.presence.are_registered(query.account_id, listing.ids) if with_status else None
+    data, etag = listing.told(registered)
+    return Answer(data, etag=etag if listing.ids else None, extra=listing.extra)
+
+
+async def _find(call: Call, query: PageQuery, row: Callable[[Document], JsonObject]) -> Listing:
+    wanted = tuple((name, value) for name, value in call.query.items() if name != "auth_token")
+    key, edition = (call.place, query, wanted), call.ports.documents.edition()
+    listing = call.kept.find(edition, key)
+    if listing is None:
+        paging = parse_paging(call.query)
+        page = await read_page(call, query, paging)
+        ids = [document.id for document in page.documents]
+        rows = [orjson.dumps(row(document)) for document in page.documents]
+        listing = Listing(ids, rows, paging_keys(paging, len(rows), page.next_start_key))
+        call.kept.keep(edition, key, listing)
+    return listing
 
 
 async def read_page(

@@ -146,10 +146,10 @@ class Presence:
             self._status[account_id] = ready
         return ready
 
-    def is_registered(self, account_id: str, device_id: str) -> bool:
-        """Return whether the device has a live binding."""
+    def are_registered(self, account_id: str, device_ids: Iterable[str]) -> Sequence[bool]:
+        """Return of each device whether it has a live binding."""
         self._expire()
-        return self.table.is_registered(account_id, device_id)
+        return self.table.are_registered(account_id, device_ids)
 
     def registrations(self, account_id: str) -> Sequence[Registration]:
         """Return the account's live bindings."""

@@ -17,7 +17,7 @@ from daemon.recent import RecentDocuments
 from daemon.store.records import text_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from api.ports import Document, Draft, PageQuery, Violation
     from daemon.store import Change, StoredDocuments
@@ -113,6 +113,10 @@ class Provisioning:
             if kind is Kind.ACCOUNT:
                 self._meet(document)
         return document
+
+    def edition(self) -> Hashable:
+        """Return what a listing stands under: another value after every write, and in any case after a second."""
+        return self._documents.edition()
 
     async def page(self, query: PageQuery) -> Sequence[Document]:
         """Return the documents of the query, by id ascending, without the deleted ones."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sip.flow import Flow
     from sip.uri import Aor
@@ -96,6 +96,9 @@ class BindingChanges(NamedTuple):
         return bool(self.put or self.removed)
 
 
+NO_CHANGES: Final = BindingChanges()
+
+
 class BindingStore(Protocol):
     """Where bindings outlive the process."""
 
@@ -150,6 +153,11 @@ class LocationTable:
         """Return the ids of the account's devices that have a binding."""
         return list(self._devices.get(account_id, ()))
 
+    def are_registered(self, account_id: str, device_ids: Iterable[str]) -> Sequence[bool]:
+        """Return of each device whether it has a binding."""
+        registered = self._devices.get(account_id, {})
+        return [device_id in registered for device_id in device_ids]
+
     def is_registered(self, account_id: str, device_id: str) -> bool:
         """Return whether the device has a binding."""
         return device_id in self._devices.get(account_id, ())
@@ -170,6 +178,8 @@ class LocationTable:
 
     def expire(self, now: float) -> BindingChanges:
         """Remove and return the bindings whose time is over."""
+        if not self._deadlines or self._deadlines[0][0] > now:
+            return NO_CHANGES
         removed: list[Binding] = []
         while self._deadlines and self._deadlines[0][0] <= now:
             deadline, aor = heapq.heappop(self._deadlines)

@@ -86,8 +86,9 @@ class TablePresence:
     def status_json(self, account_id: str) -> bytes:
         return orjson.dumps([{"device_id": each, "registered": True} for each in self.registered_devices(account_id)])
 
-    def is_registered(self, account_id: str, device_id: str) -> bool:
-        return device_id in self.registered_devices(account_id)
+    def are_registered(self, account_id: str, device_ids: Iterable[str]) -> Sequence[bool]:
+        registered = self.registered_devices(account_id)
+        return [device_id in registered for device_id in device_ids]
 
     def registrations(self, account_id: str) -> Sequence[Registration]:
         return [each for each in self.table if each.account_id == account_id]

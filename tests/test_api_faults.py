@@ -14,7 +14,7 @@ from api.errors import CATALOGUE, ApiError, refuse
 from api.ports import Document, Kind, PortError, Ports, RevisionMoved, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from pytest_aiohttp.plugin import AiohttpClient
 
@@ -42,6 +42,9 @@ class FailingDocuments:
 
     async def get(self, kind: Kind, account_id: str, document_id: str) -> Document | None:
         return await self._documents.get(kind, account_id, document_id)
+
+    def edition(self) -> Hashable:
+        return self._documents.edition()
 
     async def page(self, query: PageQuery) -> Sequence[Document]:
         self._check()

@@ -289,7 +289,7 @@ async def test_flush_sees_the_phone_come_back(rig: Rig, device: Document) -> Non
     phone = (await rig.phone(device, YEALINK)).answers(200)
     assert await rig.control.flush(rig.account_id, "u-d1")
     await phone.request()
-    assert not rig.presence.is_registered(rig.account_id, device.id)
+    assert [False] == rig.presence.are_registered(rig.account_id, [device.id])
     while await rig.outcomes(device) != ["delivered"]:
         await asyncio.sleep(0.01)
     phone.register("reg-2")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from api.ports.errors import PortError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = "dict[str, Json]"
@@ -146,6 +146,13 @@ class Documents(Protocol):
 
     async def get(self, kind: Kind, account_id: str, document_id: str) -> Document | None:
         """Return the document, or None where it does not exist or was deleted."""
+        ...
+
+    def edition(self) -> Hashable:
+        """Return what a listing stands under: another value after every write, and in any case after a second.
+
+        A write that nobody told us of, of another process, is so seen within that second.
+        """
         ...
 
     async def page(self, query: PageQuery) -> Sequence[Document]:

@@ -48,8 +48,8 @@ class Presence(Protocol):
         """Return the `data` of devices/status as JSON: a list of `{"device_id": ..., "registered": true}`."""
         ...
 
-    def is_registered(self, account_id: str, device_id: str) -> bool:
-        """Return whether the device has a live binding."""
+    def are_registered(self, account_id: str, device_ids: Iterable[str]) -> Sequence[bool]:
+        """Return of each device whether it has a live binding."""
         ...
 
     def registrations(self, account_id: str) -> Sequence[Registration]:

@@ -68,6 +68,7 @@ class StoredDocuments:
         self._database = database
         self._clock = clock
         self._subscribers: list[Callable[[Sequence[Change]], None]] = []
+        self._commits = 0
 
     def subscribe(self, subscriber: Callable[[Sequence[Change]], None]) -> None:
         """Call this after each commit, in the order of the commits, before the writer of the change goes on.
@@ -80,6 +81,10 @@ class StoredDocuments:
     async def get(self, kind: Kind, account_id: str, document_id: str) -> Document | None:
         """Return the document, or None where it does not exist or was deleted."""
         return await self._one(queries.GET, {"kind": kind.value, "account_id": account_id, "id": document_id})
+
+    def edition(self) -> tuple[int, int]:
+        """Return what a listing stands under: another value after every write, and in any case after a second."""
+        return self._commits, int(self._clock())
 
     async def page(self, query: PageQuery) -> Sequence[Document]:
         """Return the documents of the query, by id ascending, without the deleted ones."""
@@ -215,6 +220,7 @@ class StoredDocuments:
         return {**row_of(document), **NO_COLUMNS, **dying}
 
     def _committed(self, changes: Sequence[Change]) -> None:
+        self._commits += 1
         for subscriber in self._subscribers:
             subscriber(changes)
 

@@ -37,15 +37,15 @@ class Read:
 
 
 STATUS = {
-    100: Read("status, 100 registered", "/devices/status", 3000, 1.5),
-    10_000: Read("status, 10,000 registered", "/devices/status", 600, 1.15),
+    100: Read("status, 100 registered", "/devices/status", 1500, 1.5),
+    10_000: Read("status, 10,000 registered", "/devices/status", 400, 1.15),
 }
 PAGES = (
-    Read("device list, 50 rows", "/devices", 1500, 2.0),
-    Read("device list, 50 rows, with_status", "/devices?with_status=true", 1500, 2.0),
+    Read("device list, 50 rows", "/devices", 1000, 2.0),
+    Read("device list, 50 rows, with_status", "/devices?with_status=true", 1000, 2.0),
     Read("device list, 500 rows", "/devices?page_size=500", 300, 2.0),
-    Read("one device", f"/devices/{DEVICE}", 3000, 2.0),
-    Read("one device's status", f"/devices/{DEVICE}/status", 3000, 2.0),
+    Read("one device", f"/devices/{DEVICE}", 1500, 2.0),
+    Read("one device's status", f"/devices/{DEVICE}/status", 1500, 2.0),
 )
 
 
@@ -55,7 +55,7 @@ def status(directory: Path, *, full: bool) -> None:
     for devices, read in STATUS.items():
         with ExitStack() as stack:
             roost = _registered(stack, directory / f"roost-{devices}", devices)
-            _compare(stack, samples, directory, roost, read, rounds=9 if full else 5)
+            _compare(stack, samples, directory, roost, read, rounds=41 if full else 15)
             targets[read.name] = read.target
             _dump(stack, samples, directory / f"kamailio-{devices}", devices, read, rounds=3)
     _report(samples, targets)
@@ -77,7 +77,7 @@ def pages(directory: Path, *, full: bool) -> None:
     with ExitStack() as stack:
         roost = _registered(stack, directory / "roost", 10_000, registered=5000)
         for read in PAGES:
-            _compare(stack, samples, directory, roost, read, rounds=9 if full else 5)
+            _compare(stack, samples, directory, roost, read, rounds=41 if full else 15)
     _report(samples, {read.name: read.target for read in PAGES})
 
 
