@@ -90,7 +90,7 @@ OPEN_NEIGHBOURS: Final = frozenset({"whitelabel"})
 """What user interfaces ask for before they log in; we do not have it, and 401 would confuse them."""
 MAX_REQUEST_ID: Final = 128
 EXPIRED: Final = "Fri, 01 Jan 1999 00:00:00 GMT"
-PATH_KINDS: Final = (("user_id", Kind.USER), ("device_id", Kind.DEVICE), ("webhook_id", Kind.WEBHOOK))
+PATH_KINDS: Final = {"user_id": Kind.USER, "device_id": Kind.DEVICE, "webhook_id": Kind.WEBHOOK}
 
 
 class Api:
@@ -131,7 +131,8 @@ class Api:
     async def _serve(self, request: web.BaseRequest, call: Call) -> Answer:
         tokens = self._find(call)
         call.query = read_query(request.rel_url.raw_query_string)
-        call.data, call.root = await read_envelope(request)
+        if request.body_exists:
+            call.data, call.root = await read_envelope(request)
         _tunnel(call)
         envelope.check_callback(call.value("jsonp"))
         route = call.routes.get(call.method)
@@ -163,8 +164,9 @@ class Api:
             if not call.params["account_id"] and _is_own(call):
                 call.params["account_id"] = call.caller.account_id
             await find_account(call)
-        charge(call, route, self._buckets, self._client(request))
-        await identify_basic(call)
+        if call.identity is None or route.costs:
+            charge(call, route, self._buckets, self._client(request))
+            await identify_basic(call)
         await authorise(call, route)
 
     async def _stream(self, request: web.BaseRequest, call: Call, stream: Listening) -> web.StreamResponse:
@@ -231,9 +233,9 @@ async def _lost(call: Call, tokens: list[str]) -> ApiError:
 
 
 async def _find_documents(call: Call) -> None:
-    for name, kind in PATH_KINDS:
-        document_id = call.params.get(name)
-        if document_id is None:
+    for name, document_id in call.params.items():
+        kind = PATH_KINDS.get(name)
+        if kind is None:
             continue
         document = await call.ports.documents.get(kind, call.account.id, document_id)
         if document is None:

@@ -30,12 +30,10 @@ READABLE: Final = frozenset(
 
 
 async def read_envelope(request: web.BaseRequest) -> tuple[Json, JsonObject]:
-    """Return `data` and the whole envelope; an absent body is an empty object.
+    """Return `data` and the whole envelope; an empty body is an empty object.
 
     Raises ValidationFailed or PayloadTooLarge. A body of an unreadable type is left to `check_content_type`.
     """
-    if not request.body_exists:
-        return {}, {}
     text = await _receive(request)
     if not text.strip() or not is_readable(request):
         return {}, {}

@@ -7,7 +7,7 @@ in `api.app`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
@@ -128,8 +128,10 @@ class Call:
             raise PreconditionFailed
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+NO_KEYS: Final[JsonObject] = {}
+
+
+class Answer(NamedTuple):
     """What a resource answers on success."""
 
     data: Json | bytes = None
@@ -139,7 +141,7 @@ class Answer:
     """Of the document in `data`: the ETag, and `revision` of the envelope."""
     etag: bool | str | None = False
     """Give the answer an ETag by its content, which may be known already; for non-empty lists."""
-    extra: JsonObject = field(default_factory=dict)
+    extra: JsonObject = NO_KEYS
     """More keys of the envelope: paging, a new token."""
     location: str | None = None
     """The id of what was created."""

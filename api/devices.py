@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from api.call import Answer, Call, is_true, shown
@@ -113,7 +112,7 @@ async def _notify(call: Call, payload: JsonObject) -> Answer:
 
 
 async def _sync(call: Call, _: JsonObject) -> Answer:
-    return replace(await sync_device(call), status=201)
+    return (await sync_device(call))._replace(status=201)
 
 
 ACTIONS: Final = {"notify": _notify, "sync": _sync}

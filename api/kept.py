@@ -9,8 +9,10 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from api.shared import SharedReads
+
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Coroutine, Hashable, Sequence
 
     from api.ports import JsonObject
 
@@ -54,16 +56,22 @@ class Kept:
     def __init__(self) -> None:
         self._edition: Hashable = None
         self._listings: OrderedDict[Hashable, Listing] = OrderedDict()
+        self._reads: SharedReads[Listing] = SharedReads()
 
-    def find(self, edition: Hashable, key: Hashable) -> Listing | None:
-        """Return a listing of this edition."""
+    async def get(
+        self, edition: Hashable, key: Hashable, read: Callable[[], Coroutine[None, None, Listing]]
+    ) -> Listing:
+        """Return a listing of this edition, read where it is not kept."""
         if edition != self._edition:
             self._listings.clear()
             self._edition = edition
-        return self._listings.get(key)
+        listing = self._listings.get(key)
+        if listing is None:
+            listing = await self._reads.read((edition, key), read)
+            self._keep(edition, key, listing)
+        return listing
 
-    def keep(self, edition: Hashable, key: Hashable, listing: Listing) -> None:
-        """Keep what was read after this edition was asked for, unless there is a newer one by now."""
+    def _keep(self, edition: Hashable, key: Hashable, listing: Listing) -> None:
         if edition != self._edition or len(listing) > MAX_BYTES:
             return
         self._listings[key] = listing

@@ -84,15 +84,15 @@ async def list_documents(
 async def _find(call: Call, query: PageQuery, row: Callable[[Document], JsonObject]) -> Listing:
     wanted = tuple((name, value) for name, value in call.query.items() if name != "auth_token")
     key, edition = (call.place, query, wanted), call.ports.documents.edition()
-    listing = call.kept.find(edition, key)
-    if listing is None:
+
+    async def read() -> Listing:
         paging = parse_paging(call.query)
         page = await read_page(call, query, paging)
         ids = [document.id for document in page.documents]
         rows = [orjson.dumps(row(document)) for document in page.documents]
-        listing = Listing(ids, rows, paging_keys(paging, len(rows), page.next_start_key))
-        call.kept.keep(edition, key, listing)
-    return listing
+        return Listing(ids, rows, paging_keys(paging, len(rows), page.next_start_key))
+
+    return await call.kept.get(edition, key, read)
 
 
 async def read_page(

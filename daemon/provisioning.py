@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from api.ports import Kind, PortError
+from api.shared import SharedReads
 from daemon.recent import RecentDocuments
 from daemon.store.records import text_at
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
     from api.ports import Document, Draft, PageQuery, Violation
+    from daemon.recent import Key
     from daemon.store import Change, StoredDocuments
     from daemon.store.batch import StoredBatch
 
@@ -78,6 +81,7 @@ class Provisioning:
         self._listeners = tuple(listeners)
         self._flusher = flusher
         self._recent = RecentDocuments(clock)
+        self._reads: SharedReads[Document | None] = SharedReads()
         self._flushes: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._accounts: dict[str, int] = {}
         documents.subscribe(self._committed)
@@ -106,13 +110,8 @@ class Provisioning:
         recent = self._recent.find(key)
         if recent is not None:
             return recent
-        moment = self._recent.moment
-        document = await self._documents.get(kind, account_id, document_id)
-        if document is not None:
-            self._recent.remember(key, document, moment)
-            if kind is Kind.ACCOUNT:
-                self._meet(document)
-        return document
+        moment = self._recent.moment  # what was begun before a write does not serve who asks after it
+        return await self._reads.read((key, moment), partial(self._read, key, moment))
 
     def edition(self) -> Hashable:
         """Return what a listing stands under: another value after every write, and in any case after a second."""
@@ -167,6 +166,14 @@ class Provisioning:
     def batch(self, account: Document) -> StoredBatch:
         """Begin to gather documents of an account; the registrations that they end are flushed after the commit."""
         return self._documents.batch(account)
+
+    async def _read(self, key: Key, moment: int) -> Document | None:
+        document = await self._documents.get(*key)
+        if document is not None:
+            self._recent.remember(key, document, moment)
+            if document.kind is Kind.ACCOUNT:
+                self._meet(document)
+        return document
 
     def _committed(self, changes: Sequence[Change]) -> None:
         ended: list[Document] = []

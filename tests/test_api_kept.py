@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from api.kept import MAX_BYTES, MAX_LISTINGS, Kept, Listing
 from api.ports import Draft, Kind
+from api.shared import SharedReads
 from daemon.store import Store
 
 if TYPE_CHECKING:
@@ -73,23 +77,60 @@ async def test_listings_of_different_queries_are_not_mixed_up(api: Api) -> None:
     assert [] == other_account
 
 
-def test_what_was_read_before_a_write_is_not_kept_after_it() -> None:
+async def test_what_was_read_before_a_write_is_not_kept_after_it() -> None:
     """A slow reader brings what the table was, not what it is."""
-    kept = Kept()
-    kept.find(1, "page")
-    kept.find(2, "page")
-    kept.keep(1, "page", Listing([], [], {}))
+    kept, slow = Kept(), asyncio.Event()
 
-    assert kept.find(2, "page") is None
+    async def read_slowly() -> Listing:
+        await slow.wait()
+        return Listing(["old"], [b"{}"], {})
+
+    async def read() -> Listing:
+        return Listing(["new"], [b"{}"], {})
+
+    before = asyncio.create_task(kept.get(1, "page", read_slowly))
+    await asyncio.sleep(0)
+    await kept.get(2, "another", read)
+    slow.set()
+
+    assert ["old"] == (await before).ids
+    assert ["new"] == (await kept.get(2, "page", read)).ids
 
 
 @pytest.mark.parametrize("size", [pytest.param(10, id="many"), pytest.param(MAX_BYTES + 1, id="large")])
-def test_memory_is_bounded(size: int) -> None:
+async def test_memory_is_bounded(size: int) -> None:
     """Neither many queries nor large answers fill the memory."""
-    kept = Kept()
-    kept.find(1, "page")
-    for number in range(MAX_LISTINGS + 1):
-        kept.keep(1, number, Listing(["x"], [b"x" * size], {}))
+    kept, reads = Kept(), Counter[int]()
 
-    assert kept.find(1, 0) is None
-    assert (size <= MAX_BYTES) == (kept.find(1, MAX_LISTINGS) is not None)
+    async def read(number: int) -> Listing:
+        reads[number] += 1
+        return Listing(["x"], [b"x" * size], {})
+
+    for number in (*range(MAX_LISTINGS + 1), MAX_LISTINGS, 0):
+        await kept.get(1, number, partial(read, number))
+
+    assert 2 == reads[0]
+    assert (1 if size <= MAX_BYTES else 2) == reads[MAX_LISTINGS]
+
+
+async def test_what_many_want_at_once_is_read_once() -> None:
+    """A reader that goes away does not end the read for the others; a fault is told to each."""
+    reads: SharedReads[str] = SharedReads()
+    started = []
+
+    async def read() -> str:
+        started.append(1)
+        await asyncio.sleep(0)
+        if len(started) > 1:
+            raise ValueError
+        return "it"
+
+    first, second, third = (asyncio.create_task(reads.read("key", read)) for _ in range(3))
+    await asyncio.sleep(0)
+    first.cancel()
+    good = await asyncio.gather(second, third)
+    bad = await asyncio.gather(*(reads.read("key", read) for _ in range(2)), return_exceptions=True)
+
+    assert ["it", "it"] == good
+    assert [ValueError, ValueError] == [type(each) for each in bad]
+    assert 2 == len(started)

@@ -13,7 +13,7 @@ import uvloop
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CONNECTIONS = 16
+CONNECTIONS = 64
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 ANSWER_LIMIT = 120.0  # seconds for a whole run
 

@@ -134,7 +134,7 @@ def _rpc(port: int, method: str, parameters: list[str]) -> str:
 
 def _report(samples: Samples, targets: dict[str, float]) -> None:
     show(
-        "CPU for each request (us), 16 connections",
+        "CPU for each request (us), 64 connections",
         ("request", "Roost", "bare aiohttp", "ratio", "lowest to highest", "wanted", "clients' share of a core"),
         [
             [name]
