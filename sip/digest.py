@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sip.message import Response
     from sip.nonce import NonceCounts, NonceSigner
 
+MAX_AUTH_LINE: Final = 2048  # characters of credentials that are read; what RFC 7616 defines stays under 1 KiB
 MAX_AUTH_LINES: Final = 8  # credentials or challenges looked at in one message; no phone sends more than 2
 
 _AUTH_PARAM = re.compile(
@@ -255,6 +256,8 @@ def parse_auth(text: str) -> tuple[str, dict[str, str]]:
 
     Raises ParseError where something is no parameter, or where one stands twice.
     """
+    if len(text) > MAX_AUTH_LINE:
+        raise ParseError("the credentials or challenge are too long")
     scheme, *rest = text.split(None, 1) or ("",)
     return scheme.lower(), (_plain_params(rest[0]) or _any_params(rest[0])) if rest else {}
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_MESSAGE: Final = 65_535  # bytes: one UDP datagram, and no more by stream
+MAX_HEAD: Final = 16_384  # bytes of start line and headers; the longest of RFC 4475 has under 4 KiB
 MAX_HEADER_LINES: Final = 256  # RFC 4475's longest has under 60
 MAX_HEADER_LINE: Final = 8192  # bytes; cookies of RFC 8760 and certificates of RFC 4474 stay under 4 KiB
 
@@ -244,6 +245,9 @@ def parse_message(data: bytes) -> Request | Response:
     start line, or a response that is not one; every other fault is the message's `defect`.
     """
     head, blank, body = data.partition(b"\r\n\r\n")
+    too_long = len(head) > MAX_HEAD
+    if too_long:
+        head = head[: max(0, head.rfind(b"\r\n", 0, MAX_HEAD))]
     text = head.decode("utf-8", "surrogateescape")
     if "\r\n " in text or "\r\n\t" in text:
         text = _FOLD.sub(" ", text)
@@ -253,7 +257,9 @@ def parse_message(data: bytes) -> Request | Response:
         # What goes back in the answer must not end a line there.
         lines = [line.replace("\r", " ").replace("\n", " ") for line in lines]
     message = _start(lines[0])
-    if not blank:
+    if too_long:
+        message.defect = ParseError("the header is too long", status=513)
+    elif not blank:
         message.defect = ParseError("the header ends without an empty line")
     elif broken:
         message.defect = ParseError("a bare CR or LF stands in the header")

@@ -6,12 +6,13 @@ import re
 from typing import Final
 
 from sip.errors import ParseError
-from sip.message import MAX_MESSAGE
+from sip.message import MAX_HEAD, MAX_MESSAGE
 
 PONG: Final = b"\r\n"
 """The answer to a keepalive of two CRLFs (RFC 5626 4.4.1)."""
 
-MAX_HEAD: Final = 32_768  # bytes of start line and headers; what has no end by then has none
+MAX_CUT: Final = 64  # messages that one call gives, and then as many bytes as one message may have at the most:
+"""so that who sends many small ones in one segment leaves the time between them to others."""
 
 _SLACK = b"\r\n\r"  # what a keepalive begins with
 _PING = re.compile(rb"[\r\n]*?\r\n\r\n")
@@ -22,9 +23,10 @@ _CONTENT_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r\n]|\r\n[
 class StreamFramer:
     """Cuts a stream into messages; feed it what arrives, in pieces of any size.
 
-    `feed` returns the whole messages so far, each as bytes, and an empty `b""` for each keepalive ping to answer.
-    After a ParseError the stream cannot be trusted any more and its connection must be closed. Messages before the
-    fault are returned first; the next call, also one with nothing, then raises.
+    `feed` returns whole messages, each as bytes, and an empty `b""` for each keepalive ping to answer. If it returns
+    any there may be more, which the next call gives, also one with nothing. After a ParseError the stream cannot be
+    trusted any more and its connection must be closed. Messages before the fault are returned first; the next call
+    then raises.
     """
 
     __slots__ = ("_buffer", "_fault", "_need", "_scanned")
@@ -47,8 +49,10 @@ class StreamFramer:
         self._buffer += data
         messages: list[bytes] = []
         try:
-            while (message := self._next()) is not None:
+            left = MAX_MESSAGE
+            while left > 0 and len(messages) < MAX_CUT and (message := self._next()) is not None:
                 messages.append(message)
+                left -= len(message)
         except ParseError as fault:
             if not messages:
                 raise

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sip.errors import ParseError
-from sip.message import MAX_MESSAGE, parse_message
-from sip.stream import MAX_HEAD, StreamFramer
+from sip.message import MAX_HEAD, MAX_MESSAGE, parse_message
+from sip.stream import MAX_CUT, StreamFramer
 
 
 def message(body: bytes = b"", length: str | None = None, *, name: str = "Content-Length") -> bytes:
@@ -137,9 +137,9 @@ def test_no_stream_raises_anything_but_a_parse_error(bodies: list[bytes], data: 
 @given(st.lists(st.binary(max_size=64)))
 def test_whole_messages_come_out_as_they_went_in(bodies: list[bytes]) -> None:
     """What the parser says of each is what was sent."""
-    cut = StreamFramer().feed(b"".join(map(message, bodies)))
+    cut = _cut(b"".join(map(message, bodies)))
 
-    assert bodies == [parse_message(item).body for item in cut]
+    assert bodies == [parse_message(item).body for item in cut if item is not None]
 
 
 @pytest.mark.parametrize("unit", [b"\n", b"\r", b"\r\n", b"\n\r", b"a", b"\r\nl:", b"\r\n ", b"l: 1\r\n", b"\r\na"])
@@ -153,6 +153,16 @@ def test_long_stream_of_one_repeated_piece_is_cut_fast(unit: bytes) -> None:
     assert time.process_time() - began < 1
 
 
+def test_many_small_messages_come_out_in_portions() -> None:
+    """One call cuts some, the next ones the rest: a segment of keepalives must not hold everybody up."""
+    framer = StreamFramer()
+
+    assert MAX_CUT == len(framer.feed(b"\r\n\r\n" * (2 * MAX_CUT + 1)))
+    assert [MAX_CUT, 1, 0] == [len(framer.feed(b"")) for _ in range(3)]
+    large = message(b"x" * (MAX_MESSAGE // 2))
+    assert [2, 2, 0] == [len(framer.feed(large * 4)), len(framer.feed(b"")), len(framer.feed(b""))]
+
+
 def _cut(*pieces: bytes) -> list[bytes | None]:
     """Return the messages, and None where the stream was given up."""
     framer = StreamFramer()
@@ -160,6 +170,8 @@ def _cut(*pieces: bytes) -> list[bytes | None]:
     try:
         for piece in (*pieces, b""):
             messages += framer.feed(piece)
+            while more := framer.feed(b""):
+                messages += more
     except ParseError:
         messages.append(None)
     return messages

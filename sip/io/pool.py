@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_UNSENT: Final = 131_072  # bytes that wait for a peer which does not read: two of the largest messages
 
+TURN: Final = 0.004  # seconds that the messages of one socket may take before the loop has its turn
+
 _serials = itertools.count(1)
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from sip.errors import ParseError, TransportFailed
-from sip.io.pool import MAX_UNSENT, flow_of
+from sip.io.pool import MAX_UNSENT, TURN, flow_of
 from sip.patience import Patience
 from sip.stream import PONG, StreamFramer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sip.flow import Address, Flow
     from sip.io.pool import ConnectionPool
 
-BATCH: Final = 64  # messages of one connection a turn of the loop, so that one peer leaves the loop to others
 CONNECT_TIMEOUT: Final = 5.0  # seconds for each of TCP's and TLS's handshake
 KERNEL_TIMEOUT: Final = 60  # seconds after which the kernel gives up a peer that acknowledges nothing
 PROBE_AFTER: Final = 120  # seconds of silence after which the kernel asks whether the peer is still there
@@ -69,14 +68,8 @@ class StreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut messages out of the stream and hand each on."""
-        try:
-            cut = self._framer.feed(data)
-        except ParseError:
-            self._give_up()
-            return
-        self._inbox.extend(cut)
-        now = self._last_traffic = self._loop.time()
-        self._patience.heard(now, whole=any(cut), waiting=self._framer.waiting)
+        self._last_traffic = self._loop.time()
+        self._cut(data)
         if self._deadline is not None and self._patience.deadline < self._deadline_at:
             self._deadline.cancel()
             self._watch()
@@ -114,10 +107,22 @@ class StreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _cut(self, data: bytes) -> None:
+        """Take messages out of the stream, not all of them if they are many."""
+        try:
+            cut = self._framer.feed(data)
+        except ParseError:
+            self._pool.unframed += 1
+            self.abort()
+            return
+        self._inbox.extend(cut)
+        self._patience.heard(self._last_traffic, whole=any(cut), waiting=self._framer.waiting)
+
     def _work(self) -> None:
-        """Hand on what has come: a batch now, and the rest in later turns of the loop."""
+        """Hand on what has come: for a turn, and the rest in later turns of the loop."""
         inbox = self._inbox
-        for _ in range(min(BATCH, len(inbox))):
+        until = self._loop.time() + TURN
+        while inbox:
             if self.flow is None or self._transport is None or self._transport.is_closing():
                 return
             if self._stall is not None:
@@ -127,18 +132,14 @@ class StreamConnection(asyncio.Protocol):
                 self._pool.receive(message, self.flow)
             else:
                 self._transport.write(PONG)
+            if self._loop.time() > until:
+                break
+        if not inbox:
+            self._cut(b"")
         self._busy = bool(inbox) and self._stall is None
         if self._busy:
             self._loop.call_soon(self._work)
-        elif not inbox:
-            self._look_for_fault()
         self._adjust_reading()
-
-    def _look_for_fault(self) -> None:
-        try:
-            self._framer.feed(b"")
-        except ParseError:
-            self._give_up()
 
     def _adjust_reading(self) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -147,10 +148,6 @@ class StreamConnection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
-
-    def _give_up(self) -> None:
-        self._pool.unframed += 1
-        self.abort()
 
     def _watch(self) -> None:
         self._deadline_at = self._patience.deadline

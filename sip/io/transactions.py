@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.errors import ConnectionLost, ParseError, SipError, TransactionTimeout, TransportFailed
+from sip.headers import split_values
 from sip.message import Request, Response, has_tag
 from sip.timers import LINGER, Timer, TimerLanes
 from sip.transaction import (
@@ -194,9 +195,10 @@ class TransactionLayer:
 
     def receive_request(self, request: Request, flow: Flow) -> None:
         """Match a request to its transaction, or begin one. Raises ParseError where it has no usable Via."""
-        values = request.values("Via")
-        via = Via.parse(values[0]) if values else request.via
-        request.set("Via", via.marked(flow.remote), *values[1:])
+        lines = request.lines("Via")
+        first, *rest = split_values(lines[0]) if lines else ("",)
+        via = Via.parse(first)
+        request.set("Via", via.marked(flow.remote), *rest, *lines[1:])
         key = _server_key(request, via, flow)
         transaction = self._servers.get(key)
         if transaction is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sip.errors import TransportFailed
 from sip.flow import Address, Flow, Transport
+from sip.io.pool import TURN
 from sip.message import MAX_MESSAGE
 
 if TYPE_CHECKING:
@@ -75,10 +76,13 @@ class UdpListener:
     def _on_readable(self) -> None:
         receive_from, receive, local = self._socket.recvfrom, self._receive, self.local
         self._flush_due = True  # the answers of the whole batch go together, below
+        until = self._loop.time() + TURN
         try:
             for _ in range(BATCH):
                 data, source = receive_from(MAX_MESSAGE)
                 receive(data, Flow(Transport.UDP, local, Address(source[0], source[1])))
+                if self._loop.time() > until:
+                    break
             waiting, limit, *_ = self._meminfo()
             self.backlog = waiting / limit
         except BlockingIOError:
