@@ -12,6 +12,7 @@ from sip.uri import SipUri
 ALLOW: Final = "REGISTER, OPTIONS, INVITE, ACK, CANCEL, BYE, NOTIFY, INFO, UPDATE"
 METHODS: Final = frozenset(ALLOW.split(", "))
 MAX_FORWARDS: Final = 255  # RFC 3261 20.22
+MAX_REQUIRE: Final = 1024  # characters of option tags in one message; all that there are have together under 600
 ACCEPT: Final = "application/sdp"
 SUPPORTED_TAGS: Final = frozenset({"path", "outbound"})
 SUPPORTED: Final = "path, outbound"
@@ -66,6 +67,8 @@ def _check_syntax(request: Request) -> None:
     if not request.call_id:
         raise ParseError("Call-ID is empty")
     _ = request.from_, request.to
+    if sum(map(len, request.lines("Require"))) > MAX_REQUIRE:
+        raise ParseError("Require is too long")
     forwards = request.first("Max-Forwards")
     if forwards is not None and not (_NUMBER.match(forwards) and int(forwards) <= MAX_FORWARDS):
         raise ParseError("malformed Max-Forwards")
