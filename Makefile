@@ -13,6 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?=
 ROOT ?=
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 60
 
 # pjsua2-pybind11 has wheels for these interpreters alone; with a newer one Roost runs without media=process.
 PYTHONS := python3.11 python3.12 python3.10 python3
@@ -31,7 +32,7 @@ missing = $(strip $(foreach peer,$(1),$(if $(shell command -v $(firstword $(subs
 install = $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null 2>&1 || { \
 	$(AS_ROOT) $(APT) update >/dev/null 2>&1 && $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null; }
 
-.PHONY: help run test check demo peers baresip reference wheel lock audit deb package install uninstall clean
+.PHONY: help run test fuzz check demo peers baresip reference wheel lock audit deb package install uninstall clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,6 +47,12 @@ test: $(VENV)/tested-with peers check ## lint, types, import contracts and all t
 	@echo "== tests"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory missing-peers
+
+# Goes on from what earlier runs have found worth keeping, in .fuzz; what fails is written there too.
+fuzz: $(VENV)/tested-with ## look for messages that break something, for FUZZ_SECONDS (60)
+	@mkdir -p .fuzz/corpus
+	@$(BIN)/python tests/fuzz/fuzz.py -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=tests/fuzz/sip.dict \
+	    -artifact_prefix=.fuzz/ .fuzz/corpus tests/data/sip
 
 check: $(VENV)/tested-with ## lint, types and import contracts
 	@echo "== format"    && $(BIN)/ruff format --check .
@@ -95,7 +102,7 @@ install: $(VENV)/installed ## as root: take the service away, and leave configur
 	@$(BIN)/roost uninstall $(if $(ROOT),--root $(ROOT))
 
 clean: ## remove what was built, and .venv
-	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) dist .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@python=; for each in $(PYTHONS); do \
@@ -114,6 +121,7 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/tested-with: pyproject.toml | $(BIN)/python
 	@echo "== installing Roost and the test tools" && $(PIP) install --editable '.[test]' && touch $@ $(VENV)/installed
+	@$(PIP) install --only-binary atheris --editable '.[fuzz]' 2>/dev/null || echo "!! the fuzzer has no wheel for this Python"
 
 $(VENV)/released-with: pyproject.toml | $(BIN)/python
 	@echo "== installing the release tools" && $(PIP) install --editable '.[release]' && touch $@
