@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from api_client import Api
+from hypothesis import settings
 
 from daemon.store import Store
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from pytest_aiohttp.plugin import AiohttpClient
 
     Roost = Callable[..., subprocess.CompletedProcess[str]]
+
+
+settings.register_profile("busy-machine", deadline=None)  # an example may have to wait for the processor
+settings.load_profile("busy-machine")
 
 
 class HandClock:
