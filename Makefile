@@ -90,15 +90,7 @@ package: $(VENV)/tested-with deb ## check the package: lintian, then installed, 
 install: $(VENV)/installed ## as root: put the service on this host, or bring it up to date   (ROOT=DIR for an image)
 	@$(BIN)/roost install --systemd $(if $(ROOT),--root $(ROOT))
 
-undeb: $(VENV)/installed ## build Debian's package into dist/, for the Debian that this is
-	@$(BIN)/python debian/build.py
-
-# In a Debian of its own with its own systemd, which takes root and half a minute.
-package: $(VENV)/tested-with deb ## check the package: lintian, then installed, run, upgraded and removed
-	@$(if $(call missing,$(PACKAGERS)),echo "== installing $(call missing,$(PACKAGERS))"; $(call install,$(call missing,$(PACKAGERS))))
-	@ROOST_PACKAGE=$$(ls -t dist/roost_*.deb | head -1) $(BIN)/python -m pytest tests/interop/test_package_interop.py
-
-install: $(VENV)/installed ## as root: take the service away, and leave configuration and data
+uninstall: $(VENV)/installed ## as root: take the service away, and leave configuration and data
 	@$(BIN)/roost uninstall $(if $(ROOT),--root $(ROOT))
 
 clean: ## remove what was built, and .venv

@@ -91,3 +91,18 @@ def test_licence_is_what_the_readme_says() -> None:
     assert "GPL-3.0-or-later" == metadata("roost")["License-Expression"]
     assert "GPL-3.0-or-later" in readme
     assert "pjsua2-pybind11" in readme
+
+
+def test_make_knows_each_target_once() -> None:
+    """A rule that is given twice would do what the last one says, with a warning that nobody reads."""
+    done = subprocess.run(
+        ["make", "--dry-run", "help"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20
+    )
+    rules = [
+        line.split(":")[0] for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if ": " in line
+    ]
+    targets = [rule for rule in rules if rule.isalpha()]
+
+    assert "" == done.stderr
+    assert {"install", "uninstall", "deb", "package"} <= set(targets)
+    assert len(targets) == len(set(targets))

@@ -123,14 +123,11 @@ def newer(package: Path, folder: Path) -> Path:
     return later
 
 
-def roost(*words: str) -> str:
-    """Run this working copy's command on the host."""
+def make(*words: str) -> str:
+    """Run make in this working copy."""
     done = subprocess.run(
-        [REPOSITORY / ".venv" / "bin" / "roost", *words],
-        capture_output=True,
-        text=True,
-        timeout=MAKE_LIMIT,
-        check=False,
-    )
+        ["make", "--no-print-directory", *words],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=MAKE_LIMIT, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

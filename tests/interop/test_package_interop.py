@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from debian_machine import Machine, NoMachine, newer, roost
+from debian_machine import Machine, NoMachine, make, newer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,8 +195,8 @@ def test_purge_removes_everything(machine: Machine) -> None:
 
 
 def test_install_without_the_package_does_the_same(machine: Machine) -> None:
-    """`roost install` makes a service that runs, and `roost uninstall` takes it away and leaves the data."""
-    said = roost("install", "--systemd", "--root", str(machine.root))
+    """`make install` makes a service that runs, and `roost uninstall` takes it away and leaves the data."""
+    said = make("install", f"ROOT={machine.root}")
     machine.must("systemctl", "daemon-reload")
     machine.must("systemctl", "start", "roost")
 
