@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PHONES = 10_000
 RATE = 500.0  # a hundred times the usual pace
-MAX_DRIFT = 1.0  # seconds that the loop may be late at worst, on a machine that does other things too
-USUAL_DRIFT = 0.05  # seconds that it may be late in all but one of a hundred cases
+MAX_BLOCK = 0.5  # seconds of our own processor time between two turns of a timer, at worst
+USUAL_BLOCK = 0.05  # in all but one of a hundred cases
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def device(rig: Rig, number: int) -> Device:
     return Device(rig.account_id, f"{number:032x}", "", f"p{number}", REALM, aor, "", True, "", None, "secret")
 
 
-async def watch(drifts: list[float]) -> None:
-    """Note how late a timer of ten milliseconds is, again and again."""
+async def watch(blocks: list[float]) -> None:
+    """Note how long the loop works before a timer of ten milliseconds has its turn, whatever else the machine does."""
     while True:
-        before = time.monotonic()
+        before = time.thread_time()
         await asyncio.sleep(0.01)
-        drifts.append(time.monotonic() - before - 0.01)
+        blocks.append(time.thread_time() - before)
 
 
 async def keep_registering(rig: Rig, hall: Hall, done: Counter[str]) -> None:
@@ -96,16 +96,16 @@ async def keep_registering(rig: Rig, hall: Hall, done: Counter[str]) -> None:
 
 @pytest.mark.slow
 async def test_ten_thousand_phones_are_synced_while_they_register(rig: Rig) -> None:
-    """Status stays exact and at hand all the while, every delivery is known, and no timer is missed."""
+    """Status stays exact and at hand all the while, every delivery is known, and the loop is never held."""
     _, hall = await asyncio.get_running_loop().create_datagram_endpoint(Hall, local_addr=("127.0.0.1", 0))
     for number in range(PHONES):
         rig.directory._put(device(rig, number))
     everybody = tuple(binding(rig, hall, number, f"c{number}") for number in range(PHONES))
     rig.presence.change(BindingChanges(put=everybody), log_failure)
     await rig.store.values.get_or_create("written", bytes)  # behind the registrations in the queue of the writer
-    drifts: list[float] = []
+    blocks: list[float] = []
     done: Counter[str] = Counter()
-    others = [asyncio.create_task(watch(drifts)), asyncio.create_task(keep_registering(rig, hall, done))]
+    others = [asyncio.create_task(watch(blocks)), asyncio.create_task(keep_registering(rig, hall, done))]
 
     job = await rig.jobs.start(rig.account_id, [each.device_id for each in everybody], mode=None, rate=RATE)
     started = time.monotonic()
@@ -121,12 +121,12 @@ async def test_ten_thousand_phones_are_synced_while_they_register(rig: Rig) -> N
     await asyncio.gather(*others, return_exceptions=True)
     hall.transport.close()
 
-    late = sorted(drifts)
+    worst = sorted(blocks)
     assert job.states == {DeliveryState.DELIVERED: PHONES}
     assert set(hall.notified.values()) == {1}
     assert len(hall.notified) == PHONES
     assert len(rig.deliveries) == PHONES
     assert done.keys() == {"None"}
     assert took >= PHONES / RATE * 0.95
-    assert late[-1] < MAX_DRIFT
-    assert late[len(late) * 99 // 100] < USUAL_DRIFT
+    assert worst[-1] < MAX_BLOCK
+    assert worst[len(worst) * 99 // 100] < USUAL_BLOCK
