@@ -132,6 +132,8 @@ class Directory:
 
     def standing(self, device: Device) -> Standing:
         """Return whether the device may register (contract 5.12, last line)."""
+        if device.enabled and not self._disabled:
+            return Standing.GOOD
         if (Kind.ACCOUNT, device.account_id, device.account_id) in self._disabled:
             return Standing.ACCOUNT_DISABLED
         if not device.enabled:

@@ -62,7 +62,7 @@ class Dispatcher:
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
         """Give the request to its dialog or the registrar, or answer it (RFC 3261 8.2.1, 12.2.2)."""
         # A REGISTER has no dialog, whatever its To says.
-        tagged = request.to.tag is not None and request.method != "REGISTER"
+        tagged = request.method != "REGISTER" and request.to.tag is not None
         if tagged and self.dialogs.on_dialog_request(request, transaction):
             return
         if tagged:

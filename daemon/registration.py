@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
@@ -85,6 +86,9 @@ class Registration:
         self._wall = wall
         self._offenders = Offenders()
         self._nobody = NonceCounts()
+        self._asking: deque[tuple[Request, ServerTransaction]] = deque()
+        self._proven: deque[tuple[Request, ServerTransaction, Device]] = deque()
+        self._loop = asyncio.get_running_loop()
         self._date = ""
         self._date_of = -1
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
@@ -93,7 +97,28 @@ class Registration:
         """Seconds from a REGISTER that changed something to its answer, which is after the commit."""
 
     def on_register(self, request: Request, transaction: ServerTransaction) -> None:
-        """Answer a REGISTER, after its change is stored where it makes one."""
+        """Answer a REGISTER soon, after its change is stored where it makes one.
+
+        Those of one turn of the loop are handled together, first who they are, then what they want: each step finds its
+        code and data in the processor's caches.
+        """
+        if not self._asking and not self._proven:
+            self._loop.call_soon(self._work)
+        self._asking.append((request, transaction))
+
+    def _work(self) -> None:
+        asking, proven = self._asking, self._proven
+        try:
+            while asking:
+                self._prove(*asking.popleft())
+            while proven:
+                self._register(*proven.popleft())
+        finally:
+            if asking or proven:  # one of them failed; that is logged by the loop, and the others have their turn
+                self._loop.call_soon(self._work)
+
+    def _prove(self, request: Request, transaction: ServerTransaction) -> None:
+        """Find the device that a REGISTER comes from, or answer it at once."""
         try:
             aor = self._aor(SipUri.parse(request.to.uri))
         except ParseError as fault:
@@ -105,7 +130,7 @@ class Registration:
             return
         device = self._authenticate(request, transaction, aor)
         if device is not None:
-            self._register(request, transaction, device)
+            self._proven.append((request, transaction, device))
 
     def is_welcome(self, request: Request, flow: Flow) -> bool:
         """Tell whether the sender gets an answer: not who guessed passwords, nor strangers where they are dropped.

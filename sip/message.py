@@ -91,7 +91,8 @@ class Message:
 
     def add(self, name: str, value: str) -> None:
         """Append a header line. Raises LocalProtocolError where the value would break out of its line."""
-        self._fields.setdefault(name, []).append(_checked(name, value))
+        # A new list: the old one may be shared with the request that a response was made from.
+        self._fields[name] = [*self._fields.get(name, ()), _checked(name, value)]
 
     def set(self, name: str, *values: str) -> None:
         """Put these lines in the place of whatever the header had; none removes it."""
@@ -198,10 +199,10 @@ class Response(Message):
     def to_request(cls, request: Request, status: int, reason: str | None = None, *, to_tag: str = "") -> Response:
         """Build the response to a request (RFC 3261 8.2.6.2), with our tag in To where there is none yet."""
         theirs = request._fields
-        fields = {name: theirs[name][:] for name in _COPIED if name in theirs}
+        fields = {name: theirs[name] for name in _COPIED if name in theirs}
         to = fields.get("To")
         if to_tag and to and status > 100 and not has_tag(to[0]):
-            to[0] = f"{to[0]};tag={to_tag}"
+            fields["To"] = [f"{to[0]};tag={to_tag}", *to[1:]]
         return cls(status, reason, fields)
 
     @property

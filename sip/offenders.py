@@ -76,8 +76,9 @@ class Offenders:
 
     def right(self, source: str, aor: str, now: float) -> None:
         """Count a right answer: what went wrong before is forgiven, and the source is trusted for as long."""
-        self._by_aor.drop((source, aor))
-        self._by_source.drop((source, ""))
+        if self._by_aor or self._by_source:
+            self._by_aor.drop((source, aor))
+            self._by_source.drop((source, ""))
         self.trust(source, now)
 
     def trust(self, source: str, now: float) -> None:
@@ -91,7 +92,7 @@ class Offenders:
 
     def is_silenced(self, source: str, now: float) -> bool:
         """Return whether the source gets no answer for now."""
-        record = self._by_source.get((source, ""))
+        record = self._by_source.get((source, "")) if self._by_source else None
         return record is not None and now < record.silent_until
 
     def _count(self, records: _Recent[_Record], key: tuple[str, str], now: float) -> _Record:

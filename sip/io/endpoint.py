@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections import deque
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -47,6 +48,7 @@ KEEPALIVES: Final = frozenset({b"\r\n\r\n", b"\r\n", b"\0", b""})
 """Datagrams that only keep a NAT open (RFC 5626 4.4.2 has STUN for it; phones send these)."""
 
 KEEPALIVE_LENGTH: Final = max(map(len, KEEPALIVES))
+BATCH: Final = 64  # messages that are parsed before the first of them is handled
 CLOSE_TIMEOUT: Final = 1.0  # seconds that WebSockets get to close
 EXCERPT: Final = 256  # bytes of a message that a log line may show
 
@@ -92,6 +94,7 @@ class Endpoint:
         self._web: dict[Transport, WebSocketServer] = {}
         self._acceptors: list[Acceptor] = []
         self._bound: list[tuple[Transport, Address]] = []
+        self._parsed: deque[tuple[Request | Response, Flow, bytes]] = deque()
         self.received = 0
         """How many messages came, whatever became of them; keepalives are none."""
 
@@ -222,17 +225,34 @@ class Endpoint:
             self._refuse("message of a source over its rate", flow.remote.host)
             return
         try:
-            message = parse_message(data)
-            if isinstance(message, Request):
-                self._receive_request(message, flow)
-            else:
-                self._receive_response(message)
+            self._parsed.append((parse_message(data), flow, data))
         except ParseError as fault:
-            self.transactions.dropped["unreadable message"] += 1
-            log.debug("message.unreadable", flow=str(flow), reason=fault.reason, excerpt=repr(data[:EXCERPT]))
-        except Exception:
-            self.transactions.dropped["our fault"] += 1
-            log.exception("message.failed", flow=str(flow))
+            self._unreadable(fault, flow, data)
+            return
+        if len(self._parsed) == 1:
+            self._loop.call_soon(self._handle_parsed)
+        elif len(self._parsed) >= BATCH:
+            self._handle_parsed()
+
+    def _handle_parsed(self) -> None:
+        """Handle what came in this turn of the loop: all was parsed before, so code and data are in the caches."""
+        parsed = self._parsed
+        while parsed:
+            message, flow, data = parsed.popleft()
+            try:
+                if isinstance(message, Request):
+                    self._receive_request(message, flow)
+                else:
+                    self._receive_response(message)
+            except ParseError as fault:
+                self._unreadable(fault, flow, data)
+            except Exception:
+                self.transactions.dropped["our fault"] += 1
+                log.exception("message.failed", flow=str(flow))
+
+    def _unreadable(self, fault: ParseError, flow: Flow, data: bytes) -> None:
+        self.transactions.dropped["unreadable message"] += 1
+        log.debug("message.unreadable", flow=str(flow), reason=fault.reason, excerpt=repr(data[:EXCERPT]))
 
     def _receive_request(self, request: Request, flow: Flow) -> None:
         if not self._user.is_welcome(request, flow):

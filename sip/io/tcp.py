@@ -113,7 +113,7 @@ class StreamConnection(asyncio.Protocol):
             cut = self._framer.feed(data)
         except ParseError:
             self._pool.unframed += 1
-            self.abort()
+            self._loop.call_soon(self.abort)  # after the answers to what came before
             return
         self._inbox.extend(cut)
         self._patience.heard(self._last_traffic, whole=any(cut), waiting=self._framer.waiting)

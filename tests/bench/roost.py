@@ -16,7 +16,8 @@ from phones import REALM
 from processes import ServerProcess, free_port
 
 from api.ports import Document, Kind, TokenIdentity
-from daemon.store import Store, documents
+from daemon.store import Store
+from daemon.store.document_rows import INSERT, row_of
 from daemon.store.records import columns_of
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ async def _provision(path: Path, devices: int) -> tuple[str, str]:
     account = await store.add_account("bench", REALM)
 
     async def insert(connection: aiosqlite.Connection) -> None:
-        await connection.executemany(documents._INSERT, _rows(account.account_id, devices))
+        await connection.executemany(INSERT, _rows(account.account_id, devices))
 
     await store.documents._database.write(insert)
     token = await store.tokens.issue(TokenIdentity(account.account_id, None, "api_key"), ttl=None)
@@ -118,4 +119,4 @@ def _rows(account_id: str, devices: int) -> Iterator[dict[str, object]]:
         }
         made = 63_900_000_000 + number
         document = Document(Kind.DEVICE, account_id, f"{number:032x}", "1-bench", made, made, data, {})
-        yield {**documents._row_of(document), **columns_of(Kind.DEVICE, data, {})}
+        yield {**row_of(document), **columns_of(Kind.DEVICE, data, {})}
