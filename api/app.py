@@ -34,6 +34,7 @@ from api import (
     users,
     webhooks,
 )
+from api.asked import Asked
 from api.auth import authorise, charge, find_account, identify_basic, identify_token
 from api.body import read_envelope, read_query
 from api.buckets import Buckets
@@ -88,6 +89,7 @@ INNER_NOUNS: Final = frozenset({"devices", "users", "hotdesks", "quickcall", "ch
 """Nouns that need an account in front of them; without one they are the superduper admin's (contract 3.4)."""
 OPEN_NEIGHBOURS: Final = frozenset({"whitelabel"})
 """What user interfaces ask for before they log in; we do not have it, and 401 would confuse them."""
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_REQUEST_ID: Final = 128
 EXPIRED: Final = "Fri, 01 Jan 1999 00:00:00 GMT"
 PATH_KINDS: Final = {"user_id": Kind.USER, "device_id": Kind.DEVICE, "webhook_id": Kind.WEBHOOK}
@@ -117,6 +119,16 @@ class Api:
             headers=request.headers,
             request_id=_request_id(request),
         )
+        with Asked(call.request_id):
+            response = await self._answer(request, call)
+            route = call.routes.get(call.method)
+            if call.method in READS and not (route is not None and route.costs):
+                log.debug("api.answered", method=call.method, route=call.place, status=response.status)
+            else:
+                self._tell(request, call, response)
+        return response
+
+    async def _answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         try:
             if request.method == "OPTIONS":
                 return self._preflight(request, call)
@@ -127,6 +139,14 @@ class Api:
         # Whatever is raised becomes an answer; what the catalogue does not know is a bug and logged as one.
         except Exception as error:  # noqa: BLE001
             return _refuse(call, error)
+
+    def _tell(self, request: web.BaseRequest, call: Call, response: web.StreamResponse) -> None:
+        """Log what was asked for by whom, and of which documents."""
+        facts = _facts(call)
+        if "Location" in response.headers:
+            facts["created"] = response.headers["Location"].rpartition("/")[2]
+        client = self._client(request)
+        log.info("api.answered", method=call.method, route=call.place, status=response.status, client=client, **facts)
 
     async def _serve(self, request: web.BaseRequest, call: Call) -> Answer:
         tokens = self._find(call)
@@ -181,7 +201,7 @@ class Api:
             except ApiError:
                 return False
             except PortError:
-                log.debug("events.not_checked", request_id=call.request_id)
+                log.debug("events.not_checked", **_facts(call))
             return True
 
         headers = _fixed_headers(call)
@@ -269,11 +289,11 @@ def _respond(call: Call, answer: Answer) -> web.Response:
 def _refuse(call: Call, error: Exception) -> web.Response:
     refusal = refuse(error)
     if refusal is None:
-        log.error("api.failed", request_id=call.request_id, method=call.method, route=call.place, exc_info=error)
+        log.error("api.failed", method=call.method, route=call.place, exc_info=error, **_facts(call))
         refusal = Refusal(500, "unspecified_fault", {"message": "unspecified fault"})
     elif refusal.status >= 500:  # the server's faults
         reason = str(error)
-        log.warning("api.refused", request_id=call.request_id, route=call.place, reason=reason, status=refusal.status)
+        log.warning("api.refused", route=call.place, reason=reason, status=refusal.status, **_facts(call))
     headers = {**_fixed_headers(call), **cors_headers(call.routes, call.method), **refusal.headers}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(call.routes)
@@ -281,6 +301,12 @@ def _refuse(call: Call, error: Exception) -> web.Response:
         return web.Response(status=refusal.status, headers=headers)
     body = envelope.failure(refusal, request_id=call.request_id, token=call.token)
     return _json(call, (body,), refusal.status, headers)
+
+
+def _facts(call: Call) -> dict[str, str]:
+    """Return which request it is, and the ids of what its path names, for the log."""
+    ids = {f"{kind.value}_id": document.id for kind, document in call.documents.items()}
+    return {"request_id": call.request_id, **ids}
 
 
 def _json(call: Call, pieces: Sequence[bytes], status: int, headers: dict[str, str]) -> web.Response:

@@ -335,6 +335,12 @@ class LogSettings(Section):
     level: str = key("info", Rule(choices=("debug", "info", "warning", "error")))
     """Least severe event that is logged."""
 
+    levels: tuple[str, ...] = key(
+        (), Rule(pattern=r"[A-Za-z_][\w.]*=(debug|info|warning|error)", example="sip.io=debug")
+    )
+    """Levels of some modules, each `MODULE=LEVEL`, such as `sip.io=debug` or `aiohttp=error`; a module's name is
+    the `logger` of its lines, and stands for the modules within it too."""
+
     format: str = key("auto", Rule(choices=("auto", "console", "json")))
     """`console` is for people, `json` for machines; `auto` takes console on a terminal and JSON otherwise."""
 

@@ -32,7 +32,7 @@ from daemon.front import Front
 from daemon.garbage import GarbageRounds
 from daemon.health import Health
 from daemon.lifecycle import Stage, run_stages
-from daemon.log import set_level
+from daemon.log import LEVELS
 from daemon.loopwatch import LoopWatch
 from daemon.media import MediaModes
 from daemon.metrics import Metrics, Parts
@@ -76,7 +76,7 @@ NONCE_KEY: Final = "nonce-key"
 EXPIRY_WARNING: Final = 21  # days before the end of a certificate
 RELOADED: Final = frozenset(
     f"tls.{name}" for name in ("certificate", "key", "ca_file", "minimum_version", "ciphers")
-) | {"log.level"}
+) | {"log.level", "log.levels"}
 """Keys that a reload takes; the others need a restart."""
 STOP_LIMIT: Final = 5.0  # seconds that each stage of a stop may take
 
@@ -182,7 +182,7 @@ class Roost:
         await run_stages(reversed(self._stages))
 
     async def reload(self) -> None:
-        """Read the configuration, certificate and key anew, and take what can change: TLS's files, the log's level.
+        """Read the configuration, certificate and key anew, and take what can change: TLS's files, the log's levels.
 
         What is wrong with them is logged, and everything stays as it was.
         """
@@ -194,7 +194,7 @@ class Roost:
         except (ConfigError, OSError) as error:
             log.error("config.refused", reason=str(error))  # noqa: TRY400 - the operator's fault, told in full
             return
-        set_level(fresh.log.level)
+        LEVELS.set(fresh.log.level, fresh.log.levels)
         standing = [key for key in changed_keys(self._settings, fresh) if key not in RELOADED]
         log.info("config.reloaded")
         if standing:

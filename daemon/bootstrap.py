@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from daemon.store import NewAccount, Store
 
-log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 MASTER_NAME = "master"
 MASTER_REALM = "roost.internal"

@@ -114,7 +114,7 @@ class LiveCalls:
         """Take the ACK of a 2xx; that of an unknown dialog is dropped."""
         found = self._dialogs.get(DialogId.of_request(request))
         if found is None:
-            log.debug("ack.unknown", flow=str(flow))
+            log.debug("ack.unknown", call_id=request.call_id, flow=str(flow))
             return
         call, leg = found
         call.on_ack(leg, request)

@@ -76,6 +76,7 @@ class Dispatcher:
         elif request.method == "OPTIONS":
             transaction.respond_and_forget(options_answer(request))
         elif request.method == "INVITE":
+            log.debug("invite.refused", caller=request.one("From"), call_id=request.call_id, reason="not routed")
             response = Response.to_request(request, 403)
             response.add("Reason", NO_ROUTING)
             # Not repeated until an ACK comes: who has forged the source would have it sent eleven times to a victim.

@@ -9,18 +9,22 @@ import contextlib
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
 import orjson
 import structlog
 
+from api.asked import add_request_id
 from api.body import mend
+from daemon.loglevels import Levels, NamedLogger
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
     from config.settings import LogSettings
 
+LEVELS = Levels()
+"""Of this process, as structlog's configuration is."""
 MASK = "***"
 SECRETS = frozenset(
     (
@@ -48,39 +52,24 @@ MAX_DEPTH = 6
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Set up structlog, and send what the standard library's loggers say (aiohttp, asyncio, warnings) through it."""
     stream = stream or sys.stderr
+    unbroken = Unbroken(stream)
     structlog.configure(
         processors=[*_shared_processors(), *_renderers(settings.format, stream)],
-        wrapper_class=Levelled,
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Unbroken(stream))),
+        wrapper_class=LEVELS.wrap,  # type: ignore[arg-type]  # it is called, and need not be a class
+        logger_factory=lambda name="roost", *_more: NamedLogger(name, unbroken),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[StructlogHandler()], force=True)
-    set_level(settings.level)
-    # At debug it logs every statement with its values, keys and passwords among them.
-    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
+    LEVELS.set(settings.level, settings.levels)
     logging.captureWarnings(capture=True)
-
-
-def set_level(name: str) -> None:
-    """Change what is logged from now on, also by loggers that are in use."""
-    level = logging.getLevelName(name.upper())
-    # structlog has a class for each level, in which what is below it does nothing; loggers keep theirs for good.
-    Levelled.__bases__ = (structlog.make_filtering_bound_logger(level),)
-    logging.getLogger().setLevel(level)
-
-
-class Levelled(structlog.make_filtering_bound_logger(logging.INFO)):  # type: ignore[misc]  # a class made at run time
-    """The loggers' class; what stands above it changes with the level."""
 
 
 class StructlogHandler(logging.Handler):
     """Hands the records of the standard library's loggers on to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log the record; the logger's name is kept as `logger`."""
-        structlog.get_logger().log(
-            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info or None
-        )
+        """Log the record under its logger's name."""
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info or None)
 
 
 class Unbroken:
@@ -98,6 +87,12 @@ class Unbroken:
         """Pass on what was written, or lose it."""
         with contextlib.suppress(OSError):
             self._stream.flush()
+
+
+def add_module(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add the module that logs, by which `log.levels` names it (a structlog processor)."""
+    event["logger"] = logger.name
+    return event
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -125,7 +120,8 @@ def _is_secret(name: str) -> bool:
 
 def _shared_processors() -> list[Processor]:
     return [
-        structlog.contextvars.merge_contextvars,
+        add_request_id,
+        add_module,
         structlog.processors.add_log_level,
         structlog.processors.StackInfoRenderer(),
         mask_secrets,

@@ -57,15 +57,23 @@ class OverwriteNotices:
 
     def _send(self, device: Device, binding: Binding, text: str) -> None:
         if len(self._under_way) >= MAX_UNDER_WAY:
-            log.warning("notify.dropped", aor=binding.aor, reason="too many wait for an answer")
+            log.warning(
+                "notify.dropped", device_id=device.device_id, aor=binding.aor, reason="too many wait for an answer"
+            )
             return
         task = asyncio.create_task(self._see_through(device, binding, text.encode("utf-8", "surrogateescape")))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
     async def _see_through(self, device: Device, binding: Binding, body: bytes) -> None:
-        facts = {"aor": binding.aor, "contact": binding.contact, "event_package": EVENT}
         origin = NotifyOrigin(new_token(), new_token(), f"<{self._endpoint.contact_uri(binding.flow)}>")
+        facts = {
+            "aor": binding.aor,
+            "device_id": device.device_id,
+            "contact": binding.contact,
+            "event_package": EVENT,
+            "call_id": origin.call_id,
+        }
         credentials = Credentials(device.username, device.password) if device.password else None
         try:
             request = notify(notify_target(binding), origin, event=EVENT, content_type="text/plain", body=body)

@@ -220,6 +220,7 @@ class Presence:
             if binding.first_registered == binding.registered_at:
                 self._note(Happening.REGISTERED, binding)
             else:
+                log.debug(Happening.REFRESHED.value, device_id=binding.device_id, call_id=binding.call_id)
                 self._tell(Happening.REFRESHED, binding)
 
     def _note(self, happening: Happening, binding: Binding) -> None:
@@ -230,6 +231,7 @@ class Presence:
             aor=binding.aor,
             device_id=binding.device_id,
             contact=binding.contact,
+            call_id=binding.call_id,
             source=str(binding.flow),
             expires=binding.granted,
             user_agent=binding.user_agent,

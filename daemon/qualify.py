@@ -132,7 +132,8 @@ class Qualifier:
         try:
             await ask(self._endpoint, build_ping(binding, origin), binding.flow)
         except (SipError, ParseError) as failure:
-            log.debug("qualify.unanswered", aor=binding.aor, contact=binding.contact, reason=str(failure))
+            facts = {"device_id": binding.device_id, "contact": binding.contact, "call_id": origin.call_id}
+            log.debug("qualify.unanswered", aor=binding.aor, reason=str(failure), **facts)
             return None
         return now() - asked
 
@@ -141,7 +142,7 @@ class Qualifier:
         try:
             flow = await self._endpoint.flow_to(SipUri.parse(contact))
         except SipError as failure:
-            log.warning("qualify.impossible", aor=device.aor, reason=str(failure))
+            log.warning("qualify.impossible", aor=device.aor, device_id=device.device_id, reason=str(failure))
             return
         moment = now()
         standing = next(iter(self._presence.aor_bindings(device.aor)), None)

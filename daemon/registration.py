@@ -173,7 +173,13 @@ class Registration:
 
     def _refuse_domain(self, request: Request, transaction: ServerTransaction) -> None:
         self.outcomes["foreign_domain"] += 1
-        log.info("registration.refused", to=request.to.uri, reason="foreign-domain", source=str(transaction.flow))
+        log.info(
+            "registration.refused",
+            to=request.to.uri,
+            call_id=request.call_id,
+            reason="foreign-domain",
+            source=str(transaction.flow),
+        )
         if self._policy.drop_strangers:
             transaction.forget()
         else:
@@ -231,8 +237,17 @@ class Registration:
         self, request: Request, transaction: ServerTransaction, aor: Aor, reason: str, algorithm: Algorithm
     ) -> None:
         source = transaction.flow.remote.host
+        device = self._directory.find(aor)
+        facts = {"device_id": device.device_id} if device is not None else {}
         # systemd/fail2ban reads this line: its event, reason and source.
-        log.warning("registration.refused", aor=aor, reason=reason, source=str(transaction.flow))
+        log.warning(
+            "registration.refused",
+            aor=aor,
+            call_id=request.call_id,
+            reason=reason,
+            source=str(transaction.flow),
+            **facts,
+        )
         if self._offenders.wrong(source, aor, now()):
             transaction.respond_and_forget(Response.to_request(request, 403))
         else:
@@ -267,7 +282,8 @@ class Registration:
                 self._succeeded(transaction, result, moment)
                 return
             self.outcomes["not_stored"] += 1
-            log.warning("registration.not_stored", source=str(transaction.flow), reason=str(failure))
+            facts = {"device_id": device.device_id, "call_id": request.call_id, "source": str(transaction.flow)}
+            log.warning("registration.not_stored", reason=str(failure), **facts)
             refusal = Response.to_request(request, 503)
             refusal.add("Retry-After", str(RETRY_AFTER))
             self._answer(transaction, refusal)

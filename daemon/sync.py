@@ -163,7 +163,8 @@ class DeviceControl:
         if letter.binding is None or letter.build is None:
             return None
         if len(self._under_way) >= MAX_UNDER_WAY:
-            log.warning("notify.dropped", aor=letter.binding.aor, reason="too many wait for an answer")
+            binding, reason = letter.binding, "too many wait for an answer"
+            log.warning("notify.dropped", device_id=binding.device_id, aor=binding.aor, reason=reason)
             self._unanswered(followed, sent=False)
             return None
         task = asyncio.create_task(self._see_through(letter, letter.binding, letter.build))

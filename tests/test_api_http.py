@@ -365,7 +365,7 @@ async def test_client_that_leaves_in_mid_request(api: Api) -> None:
         await asyncio.sleep(0.05)
 
     assert (await api.ask("GET", "/devices"))["data"] == []
-    assert logs == []
+    assert [(entry["event"], entry["status"]) for entry in logs] == [("api.answered", 400)]
 
 
 async def test_broken_bytes_in_the_request_line(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from api.asked import Asked
 from config.settings import LogSettings
-from daemon.log import MASK, MAX_DEPTH, configure_logging, mask_secrets, set_level
+from daemon.log import LEVELS, MASK, MAX_DEPTH, configure_logging, mask_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +78,7 @@ def test_level_changes_for_loggers_in_use() -> None:
     configure_logging(LogSettings(), stream)
     logger = structlog.get_logger()
     for level in ("info", "debug", "error"):
-        set_level(level)
+        LEVELS.set(level)
         logger.debug("at.debug", at=level)
         logger.info("at.info", at=level)
         logging.getLogger("aiohttp.server").info("of the library")
@@ -191,3 +193,65 @@ def test_what_is_no_utf_8_is_logged_all_the_same() -> None:
     (line,) = lines(stream)
 
     assert ("Ph\ufffdne", "registration.added") == (line["user_agent"], line["event"])
+
+
+def test_modules_have_levels_of_their_own() -> None:
+    """The longest name counts, for what is within it too; a reload changes them, also for loggers in use."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(level="warning", levels=("sip=info", "sip.io=debug", "aiohttp=error")), stream)
+    loggers = {name: structlog.get_logger(name) for name in ("sip.uas", "sip.io.udp", "sip.iodine", "daemon.sync")}
+    for name, logger in loggers.items():
+        logger.debug("at.debug", of=name)
+        logger.bind(of=name).info("at.info")
+    logging.getLogger("aiohttp.server").warning("of the library")
+    first = [(line["logger"], line["event"]) for line in lines(stream)]
+    LEVELS.set("error", ("daemon=info",))
+    for logger in loggers.values():
+        logger.info("later")
+    logging.getLogger("aiohttp.server").error("of the library")
+
+    assert [
+        ("sip.uas", "at.info"),
+        ("sip.io.udp", "at.debug"),
+        ("sip.io.udp", "at.info"),
+        ("sip.iodine", "at.info"),
+    ] == first
+    assert [("daemon.sync", "later"), ("aiohttp.server", "of the library")] == [
+        (line["logger"], line["event"]) for line in lines(stream)[len(first) :]
+    ]
+
+
+def test_nobody_makes_the_database_driver_talk() -> None:
+    stream = io.StringIO()
+    configure_logging(LogSettings(level="debug", levels=("aiosqlite=debug", "aiosqlite.core=debug")), stream)
+    for name in ("aiosqlite", "aiosqlite.core"):
+        logging.getLogger(name).debug("executing INSERT INTO settings VALUES ('nonce-key', 'hunter2')")
+        structlog.get_logger(name).debug("hunter2")
+
+    assert stream.getvalue() == ""
+
+
+async def test_request_id_is_logged_while_the_request_is_answered() -> None:
+    """Not by a timer or task that outlives it, and never that of another request on the same connection."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(), stream)
+    logger = structlog.get_logger("daemon.sync")
+    answered = asyncio.Event()
+
+    async def outlive() -> None:
+        logger.info("during")
+        await answered.wait()
+        logger.info("after")
+
+    with Asked("first"):
+        task = asyncio.create_task(outlive())
+        await asyncio.sleep(0)
+        logger.info("asked")
+    answered.set()
+    await task
+    with Asked("second"):
+        logger.info("asked")
+
+    assert [("during", "first"), ("asked", "first"), ("after", None), ("asked", "second")] == [
+        (line["event"], line.get("request_id")) for line in lines(stream)
+    ]

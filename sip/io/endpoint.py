@@ -278,7 +278,8 @@ class Endpoint:
         if refusal is None:
             self._user.on_request(request, transaction)
         else:
-            log.debug("request.refused", flow=str(transaction.flow), method=request.method, status=refusal.status)
+            facts = {"method": request.method, "call_id": request.first("Call-ID"), "status": refusal.status}
+            log.debug("request.refused", flow=str(transaction.flow), **facts)
             transaction.respond_and_forget(refusal)
 
     def _door(self, transport: Transport) -> Callable[[Callable[[], None]], asyncio.Protocol]:
