@@ -71,7 +71,9 @@ def import_file(
 @click.command(
     "export", epilog=examples("roost export > devices.csv", "roost export --format json --with-passwords > all.json")
 )
-@click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True, help="What to print."
+)
 @click.option("--with-passwords", is_flag=True, help="Put the SIP passwords, and the hashes of logins, into it.")
 @account_option
 @config_option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,9 +54,18 @@ async def open_store(settings: Settings, *, create: bool = False) -> AsyncIterat
 
 
 def _own(path: Path, *, create: bool) -> Path:
-    if not create and not path.exists():
+    """Become the database's owner, if we may, and see whether it can be opened. Raises ClickException."""
+    try:
+        there = path.exists()
+        if there or create:
+            act_as_owner(path)
+        allowed = not there or os.access(path, os.R_OK | os.W_OK)
+    except PermissionError:  # the folder is not ours to look into
+        there, allowed = True, False
+    if not there and not create:
         raise click.ClickException(f"there is no database at {path}: `roost init` makes one")
-    act_as_owner(path)
+    if not allowed:
+        raise click.ClickException(f"{path} is not yours to open: run this as root, or as the daemon's user")
     return path
 
 

@@ -239,3 +239,18 @@ def test_completion_is_for_the_command(roost: Roost, shell: str) -> None:
     assert 0 == script.returncode, script.stderr
     assert f"_ROOST_COMPLETE={shell}_complete" in script.stdout
     assert "device" in asked.stdout
+
+
+@pytest.mark.parametrize("shut", ["var/roost.db", "var"])
+def test_who_may_not_open_the_database_is_told_so(master: dict[str, str], tmp_path: Path, shut: str) -> None:
+    """With a sentence; the folder of a service is nobody else's to look into."""
+    (tmp_path / shut).chmod(0)
+    # Root may open everything, unless it gives that right up.
+    powerless = ("setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search")
+    command = (*(powerless if os.geteuid() == 0 else ()), sys.executable, "-m", "daemon", "token", "list")
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    (tmp_path / shut).chmod(0o700)
+
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "Error: var/roost.db is not yours to open: run this as root, or as the daemon's user\n" == done.stderr

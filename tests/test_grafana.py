@@ -39,9 +39,9 @@ async def exported(tmp_path: Path) -> AsyncIterator[str]:
             store=StoreSettings(path=str(tmp_path / "roost.db")),
         )
     )
-    await roost.start()
     url = f"http://{LOCAL}:{port}"
     try:
+        await roost.start()
         async with ClientSession() as session:
             await session.get(f"{url}/v2/token_auth")  # so that there is a request to tell of
             async with session.get(f"{url}/metrics") as answer:

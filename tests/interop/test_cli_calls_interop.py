@@ -89,6 +89,25 @@ async def test_quickcall_is_hung_up_from_here(
     assert (await asyncio.to_thread(run, own_roost, "calls", "--json")).stdout == "[]\n"
 
 
+async def test_quickcall_of_a_user(own_roost: Roost, peer: Callable[[str], None], tmp_path: Path) -> None:
+    """By name; the user's phones ring, and the media goes the way that the API chooses."""
+    peer("baresip")
+    pytest.importorskip("pjsua2", reason="pjsua2-pybind11 has no wheel for this Python")
+    user = own_roost.on_account("PUT", "/users", {"first_name": "Ann", "last_name": "Lee"}).data["id"]
+    device, number = own_roost.create_device(owner_id=user), own_roost.create_device()
+    async with Baresip(tmp_path / "one", tone=440) as one, Baresip(tmp_path / "two", tone=1000) as two:
+        await one.register(account(own_roost, device))
+        await two.register(account(own_roost, number))
+        words = ("quickcall", "Ann Lee", number.account.username, "--user", "--json")
+        with lines_of(own_roost, *words) as (process, lines):
+            await eventually(lambda: "quickcall.connected" in events(lines), "the connection", limit=LIMIT)
+            await one.command("hangup")
+            assert await asyncio.to_thread(process.wait, LIMIT) == 0
+            await eventually(lambda: events(lines)[-1] == "quickcall.ended", "the last line", limit=LIMIT)
+
+    assert json.loads(lines[-1])["side"] == "a"
+
+
 def test_quickcall_to_nobody_fails_and_says_why(own_roost: Roost) -> None:
     device = own_roost.create_device()
     done = run(own_roost, "quickcall", device.account.username, "5551234", "--media", "bypass")
