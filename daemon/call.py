@@ -73,7 +73,7 @@ class Call:
         self._inbox: deque[ev.Input] = deque()
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
-        self._probe = Probe(order.limits.probe, self._talking, self._lose)
+        self._probe: Probe | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._search: asyncio.Task[None] | None = None
         self._shown: dict[Side, Target] = {}
@@ -127,35 +127,34 @@ class Call:
 
     # What the branches tell
 
-    def rang(self, branch: ev.Branch, target: Target, body: bytes) -> None:
+    def rang(self, invitation: Invitation, body: bytes) -> None:
         """Learn that a 1xx other than 100 came."""
+        branch, target = invitation.branch, invitation.target
         self._shown[branch.side] = target
         self.record.rang(target)
         self._feed(ev.Ringing(branch, b"" if target.quiet else body))
 
-    def answered(self, branch: ev.Branch, tag: str, leg: LiveLeg, response: Response) -> None:
+    def answered(self, invitation: Invitation, tag: str, leg: LiveLeg, response: Response) -> None:
         """Learn of the first 2xx of a dialog."""
-        key = ev.Leg(branch, tag)
-        target = self._invitations[branch].target
+        key = ev.Leg(invitation.branch, tag)
         self._legs[key] = leg
         if self._flow.state is not ev.State.ENDED:
-            self._shown[branch.side] = target
+            self._shown[invitation.branch.side] = invitation.target
             self._dialogs[leg.dialog.id] = self, key
         event = ev.Answered(key, response.body)
-        if target.by_uri:
+        if invitation.target.by_uri:
             self.own(self._confirm(leg, event))
         else:
             self._feed(event)
 
-    def failed(self, branch: ev.Branch, ending: Ending, response: Response | None) -> None:
+    def failed(self, invitation: Invitation, ending: Ending, response: Response | None) -> None:
         """Learn that a branch ended without a 2xx."""
-        invitation = self._invitations[branch]
         if self._flow.ending is None:
             self.record.failed(invitation.target, ending)
         if invitation.target.divert is None or invitation.cancelled:
-            self._feed(ev.Failed(branch, ending))
+            self._feed(ev.Failed(invitation.branch, ending))
         else:
-            self.own(self._divert(branch, ending, response))
+            self.own(self._divert(invitation, ending, response))
 
     def own(self, work: Awaitable[None]) -> asyncio.Task[None]:
         """See a piece of the call's work through."""
@@ -249,10 +248,10 @@ class Call:
             self._targets[side] = [*self._targets.get(side, ()), *admitted]
         return admitted
 
-    async def _divert(self, branch: ev.Branch, ending: Ending, response: Response | None) -> None:
+    async def _divert(self, invitation: Invitation, ending: Ending, response: Response | None) -> None:
         """Go on to where a branch that failed leads, if anywhere."""
-        invitation = self._invitations[branch]
-        found = await invitation.target.divert(response) if invitation.target.divert else ()
+        branch, divert = invitation.branch, invitation.target.divert
+        found = await divert(response) if divert else ()
         given_up = not found or invitation.cancelled or self._flow.ending is not None
         admitted = ending if given_up else self._widen(branch.side, found)
         if isinstance(admitted, Ending):
@@ -333,17 +332,12 @@ class Call:
         self._tell(_EVENTS[effect.stage], **facts)
         if effect.stage is ev.Stage.CONNECTED:
             self._connected = self._loop.time()
-            self._probe.begin()
+            self._probe = Probe(self._order.limits.probe, self._talking, self._lose)
         elif effect.stage is ev.Stage.ANSWERED and not self.device_answered.done():
             self.device_answered.set_result(None)
 
     def _end(self, ending: Ending) -> None:
-        self._probe.end()
         self._wait(ev.Wait(None))
-        for leg in self._legs.values():
-            self._dialogs.pop(leg.dialog.id, None)
-        if self._search is not None:
-            self._search.cancel()
         self.record.ended(ending)
         now = self._loop.time()
         talked = round(now - self._connected, 3) if self._connected > self._began else 0.0
@@ -354,6 +348,22 @@ class Call:
         if not self.over.done():
             self.over.set_result(None)
         self._on_over(self)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep nothing but what a late 2xx needs, and be kept alive by nothing but the INVITEs that may have one."""
+        for leg in self._legs.values():
+            self._dialogs.pop(leg.dialog.id, None)
+        if self._probe is not None:
+            self._probe.end()
+            self._probe = None
+        if self._search is not None:
+            self._search.cancel()
+            self._search = None
+        self._open.close()
+        self._invitations.clear()
+        self._targets.clear()
+        self._shown.clear()
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -68,15 +68,15 @@ class Target:
 class Host(Protocol):
     """What a branch tells its call."""
 
-    def rang(self, branch: Branch, target: Target, body: bytes) -> None:
+    def rang(self, invitation: Invitation, body: bytes) -> None:
         """Learn that a 1xx other than 100 came."""
         ...
 
-    def answered(self, branch: Branch, tag: str, leg: LiveLeg, response: Response) -> None:
+    def answered(self, invitation: Invitation, tag: str, leg: LiveLeg, response: Response) -> None:
         """Learn of the first 2xx of a dialog."""
         ...
 
-    def failed(self, branch: Branch, ending: Ending, response: Response | None) -> None:
+    def failed(self, invitation: Invitation, ending: Ending, response: Response | None) -> None:
         """Learn that the branch ended without a 2xx; the response is None where none came."""
         ...
 
@@ -93,11 +93,11 @@ class Invitation:
     """
 
     def __init__(self, sip: SipUser, host: Host, branch: Branch, target: Target) -> None:
+        self.branch = branch
         self.target = target
         self.cancelled = False
         self._sip = sip
         self._host = host
-        self._branch = branch
         self._transactions: list[ClientTransaction] = []
         """One for each way that was tried; the last one is in use."""
         self._silence: asyncio.TimerHandle | None = None
@@ -125,7 +125,7 @@ class Invitation:
         self._transactions.append(self._begin(request, way, challenges=0))
         if self.target.ways is not None and self.target.ways.more:
             loop = asyncio.get_running_loop()
-            self._silence = loop.call_later(SILENCE, self._fail, request, way, unheard(self._branch.side), None)
+            self._silence = loop.call_later(SILENCE, self._fail, request, way, unheard(self.branch.side), None)
 
     def _begin(self, request: Request, way: int, *, challenges: int) -> ClientTransaction:
         flow = self.target.find_flow()
@@ -144,7 +144,7 @@ class Invitation:
 
         def on_failure(failure: SipError) -> None:
             silent = isinstance(failure, TransactionTimeout)
-            self._fail(request, way, (unheard if silent else unreachable)(self._branch.side), None)
+            self._fail(request, way, (unheard if silent else unreachable)(self.branch.side), None)
 
         return self._sip.request(request, flow, on_response, on_failure)
 
@@ -159,7 +159,7 @@ class Invitation:
         if again is not None:
             self._transactions[way] = self._begin(again, way, challenges=challenges + 1)
         else:
-            ending = refused(self._branch.side, response.status, told_cause(response))
+            ending = refused(self.branch.side, response.status, told_cause(response))
             self._fail(request, way, ending, response)
 
     def _fail(self, request: Request, way: int, ending: Ending, response: Response | None) -> None:
@@ -172,14 +172,14 @@ class Invitation:
         if nowhere and ways is not None and ways.more and not self.cancelled:
             self._host.own(self._change_way(ways, request, ending, response))
         else:
-            self._host.failed(self._branch, ending, response)
+            self._host.failed(self, ending, response)
 
     async def _change_way(self, ways: Ways, request: Request, ending: Ending, response: Response | None) -> None:
         left = self._transactions[-1]
         try:
             flow = await ways.next()
         except TransportFailed:
-            self._host.failed(self._branch, ending, response)
+            self._host.failed(self, ending, response)
             return
         if self.cancelled or self._legs:
             self._fail(request, len(self._transactions) - 1, ending, response)
@@ -190,7 +190,7 @@ class Invitation:
 
     def _ring(self, request: Request, response: Response, find_flow: Callable[[], Flow]) -> None:
         if not self.cancelled:
-            self._host.rang(self._branch, self.target, response.body)
+            self._host.rang(self, response.body)
             if self.target.talk and "talk" in response.tokens("Allow-Events"):
                 self._talk(request, response, find_flow)
 
@@ -212,7 +212,7 @@ class Invitation:
         leg = self._legs[tag] = self._confirmed(tag, request, response, find_flow)
         for transaction in self._transactions[:way] + self._transactions[way + 1 :]:
             transaction.cancel()
-        self._host.answered(self._branch, tag, leg, response)
+        self._host.answered(self, tag, leg, response)
 
     def _confirmed(self, tag: str, request: Request, response: Response, find_flow: Callable[[], Flow]) -> LiveLeg:
         early = self._early.pop(tag, None)

@@ -67,6 +67,14 @@ class OpenRequests:
             transaction.on_failure = lambda _failure: self._lose(leg, 408)
         self._feed(ev.Offered(leg, key, request.method, request.body or None))
 
+    def close(self) -> None:
+        """Answer whatever still waits for the other leg, and tell of nothing any more: the call is over."""
+        for found in self._open.values():
+            if found.transaction.request is not None:
+                found.transaction.respond(refusal(found.request, 481))
+        self._open.clear()
+        self._feed = self._lose = _tell_nobody
+
     def timer_headers(self, key: int) -> Mapping[str, str]:
         """Return what the request says of session timers, for the one that passes it on."""
         return session_timer(self._open[key].request) if key in self._open else {}
@@ -106,6 +114,10 @@ class OpenRequests:
                 self.respond(ev.Respond(effect.key, status), legs)
 
         legs[effect.leg].send(request.method, on_final, headers, request.body)
+
+
+def _tell_nobody(*_what: object) -> None:
+    """Take what comes when the call is over."""
 
 
 def session_timer(message: Message) -> Mapping[str, str]:

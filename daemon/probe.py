@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Probe:
-    """Asks each leg by OPTIONS, from `begin` until `end`."""
+    """Asks each leg by OPTIONS, until `end`."""
 
     def __init__(
         self,
@@ -26,21 +26,14 @@ class Probe:
         self._every = every
         self._legs = legs
         self._lose = lose
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self) -> None:
-        """Ask after a while, and from then on."""
-        self.end()
-        self._timer = asyncio.get_running_loop().call_later(self._every, self._ask)
+        self._timer = asyncio.get_running_loop().call_later(every, self._ask)
 
     def end(self) -> None:
         """Ask no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.cancel()
 
     def _ask(self) -> None:
-        self.begin()
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._ask)
         for key, leg in self._legs():
             leg.send("OPTIONS", partial(self._answered, key))
 

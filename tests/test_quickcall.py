@@ -445,6 +445,17 @@ async def test_hold_and_dtmf_of_one_phone_reach_the_other(world: World) -> None:
     assert 200 == info.status
 
 
+async def test_what_waits_for_the_other_phone_is_answered_at_the_end(world: World) -> None:
+    """An INFO whose phone never answers it is not left open."""
+    device, number = await world.connect()
+    info = world.ask(device, "INFO", 6)
+    world.ask(number, "BYE", 1)
+    world.sip.take("BYE").answer(200)
+
+    assert world.nothing_left()
+    assert 481 == info.status
+
+
 async def test_glare_and_disorder_are_refused(world: World) -> None:
     """491 for an offer that crosses another, 500 for a lower CSeq (RFC 3261 14.2, 12.2.2)."""
     device, number = await world.connect()

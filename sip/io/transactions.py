@@ -151,6 +151,11 @@ class ClientTransaction:
         self._cancelled = True
         self._layer.cancel(self, extra)
 
+    def let_go(self) -> None:
+        """Forget who is told, once nothing more can come, so that the two do not keep each other alive."""
+        if self.fsm.over:
+            self.on_response = self.on_failure = _tell_nobody
+
 
 class TransactionLayer:
     """All transactions of the process.
@@ -339,6 +344,7 @@ class TransactionLayer:
                 self._send_quietly(_same_hop(transaction.request, "ACK", response.one("To")), transaction.flow)
             elif effect is Effect.DELIVER:
                 transaction.on_response(response)
+        transaction.let_go()
 
     def _release_cancel(self, transaction: ClientTransaction, response: Response) -> None:
         extra = self._waiting_cancels.pop(transaction.key)
@@ -356,6 +362,7 @@ class TransactionLayer:
             self._settle_client(transaction)
         if Effect.FAIL in effects:
             transaction.on_failure(failure)
+        transaction.let_go()
 
     def _settle_client(self, transaction: ClientTransaction) -> None:
         if transaction.fsm.over:
@@ -411,8 +418,13 @@ class TransactionLayer:
             if Effect.TIME_OUT in effects:
                 self._cancel_late(transaction)
                 transaction.on_failure(TransactionTimeout("no final response came"))
+            transaction.let_go()
         if event is Event.RETRANSMIT and not transaction.fsm.over and not transaction.fsm.entered:
             self._set_timer(transaction.fsm.repeat_delay(), transaction, timer)
+
+
+def _tell_nobody(_what: Response | SipError) -> None:
+    """Take what comes when all is over."""
 
 
 def _server_key(request: Request, via: Via, flow: Flow) -> ServerKey:
