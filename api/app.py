@@ -31,6 +31,7 @@ from api import (
     sync,
     sync_jobs,
     tokens,
+    trace,
     users,
     webhooks,
 )
@@ -74,6 +75,7 @@ RESOURCES: Final[tuple[Route, ...]] = (
     *status.ROUTES,
     *sync.ROUTES,
     *sync_jobs.ROUTES,
+    *trace.ROUTES,
     *quickcall.ROUTES,
     *hotdesks.ROUTES,
     *imports.ROUTES,
@@ -163,7 +165,7 @@ class Api:
         call.place = route.path
         await self._admit(request, call, route)
         check_content_type(request)
-        check_accept(call, streams=route.streams)
+        check_accept(call, route)
         await _find_documents(call)
         return await route.handler(call)
 
@@ -278,6 +280,9 @@ def _respond(call: Call, answer: Answer) -> web.Response:
         headers["Location"] = f"{call.path}/{answer.location}"
     if is_cross_origin(call.headers):
         headers.update(cors_headers(call.routes, None))
+    if answer.media_type:
+        headers["Content-Type"] = answer.media_type
+        return web.Response(body=data or b"", status=answer.status, headers=headers)
     if answer.bare:
         return _json(call, (data or b"",), answer.status, headers)
     version = call.policy.version if call.identity is not None else None

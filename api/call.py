@@ -147,6 +147,8 @@ class Answer(NamedTuple):
     """The id of what was created."""
     bare: bool = False
     """Send `data` as it is, without an envelope."""
+    media_type: str = ""
+    """Send `data`, bytes, as this instead of JSON."""
     stream: Listening | None = None
     """Send these events instead, for as long as the client stays."""
 

@@ -20,6 +20,7 @@ from api.ports import (
     TooManyCalls,
     TooManyJobs,
     TooManyListeners,
+    TooManyTraces,
 )
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ CATALOGUE: Mapping[type[Exception], Fault] = {
     TooManyJobs: Fault(429, "too_many_requests", "too many syncs are running: stop one, or wait for its end"),
     TooManyRequests: Fault(429, "too_many_requests", "too many requests"),
     TooManyListeners: Fault(429, "too_many_requests", "too many listeners"),
+    TooManyTraces: Fault(429, "too_many_requests", "too many devices are traced: stop one, or wait for its end"),
     UnspecifiedFault: Fault(500, "unspecified_fault", "unspecified fault"),
     NoEndpoint: Fault(500, "unspecified_fault", "unspecified fault"),
     FaultyRequest: Fault(404, "faulty_request", "faulty request"),

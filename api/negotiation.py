@@ -8,11 +8,12 @@ from api.body import is_readable
 from api.errors import NotAcceptable, UnsupportedMediaType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiohttp import web
 
     from api.call import Call
+    from api.routing import Route
 
 MAX_ACCEPT: Final = 4096
 OFFERED: Final = frozenset(
@@ -36,15 +37,31 @@ def check_content_type(request: web.BaseRequest) -> None:
         raise UnsupportedMediaType
 
 
-def check_accept(call: Call, *, streams: bool = False) -> None:
-    """Refuse a client that takes no JSON (406), or events; the parameter `accept` goes before the header."""
-    parameter = call.value("accept")
-    accept = parameter if isinstance(parameter, str) else call.headers.get("Accept")
-    offered = OFFERED | STREAMED if streams else OFFERED
+def check_accept(call: Call, route: Route) -> None:
+    """Refuse a client that takes nothing of what the route has (406): JSON, or events, or its own types."""
+    offered = OFFERED | STREAMED if route.streams else OFFERED
+    if route.types:
+        offered = offered.union(*((each, f"{each.partition('/')[0]}/*") for each in route.types))
+    accept = _accepted(call)
     if not accept or accept in offered:
         return
     if not any(_takes(part, offered) for part in accept[:MAX_ACCEPT].split(",")):
         raise NotAcceptable
+
+
+def choose_type(call: Call, types: Sequence[str]) -> str:
+    """Return which of the types the client names first; the first of them where it names none."""
+    for part in _accepted(call)[:MAX_ACCEPT].split(","):
+        named = part.partition(";")[0].strip().lower()
+        if named in types and _takes(part, frozenset(types)):
+            return named
+    return types[0]
+
+
+def _accepted(call: Call) -> str:
+    """Return the Accept header, or the parameter `accept`, which goes before it."""
+    parameter = call.value("accept")
+    return parameter if isinstance(parameter, str) else call.headers.get("Accept", "")
 
 
 def is_cross_origin(headers: Mapping[str, str]) -> bool:

@@ -55,6 +55,8 @@ class Route:
     """Whether it takes from the client's bucket (contract 7.3)."""
     streams: bool = False
     """Whether it answers with server-sent events."""
+    types: Sequence[str] = ()
+    """Media types that it answers with beside JSON, where the client asks for one."""
 
 
 @dataclass(slots=True)
@@ -137,6 +139,7 @@ def under_each(prefixes: Iterable[str], route: Route) -> tuple[Route, ...]:
             query=route.query,
             costs=route.costs,
             streams=route.streams,
+            types=route.types,
         )
         for prefix in prefixes
     )

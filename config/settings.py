@@ -329,6 +329,22 @@ class MediaSettings(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class HepSettings(Section):
+    """Export of all SIP messages to a Homer, by HEP version 3 over UDP; what proves who somebody is is taken out."""
+
+    server: str = key(
+        "", Rule(pattern=r"|(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}", example="homer.example.com:9060")
+    )
+    """Where Homer listens: a name or an address, and a port. Empty exports nothing."""
+
+    capture_id: int = key(2001, Rule(least=0, most=4_294_967_295))
+    """How Homer knows this host."""
+
+    password: str = key("", Rule(secret=True))
+    """Password that Homer expects, if it does; it is sent in clear."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings(Section):
     """The log, on standard error."""
 
@@ -359,6 +375,7 @@ class Settings:
     media: MediaSettings = field(default_factory=MediaSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    hep: HepSettings = field(default_factory=HepSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
     def conflicts(self) -> Iterator[Fault]:

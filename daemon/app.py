@@ -47,6 +47,7 @@ from daemon.store import Occupancy, Store
 from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
 from daemon.targets import Targets
+from daemon.trace import Tracer
 from daemon.vendorfile import load_vendors
 from daemon.vitals import Vitals
 from daemon.webhook_client import WebhookClient
@@ -54,7 +55,9 @@ from daemon.webhooks import Webhooks
 from sip.digest import Algorithm
 from sip.flow import Address, Transport
 from sip.io.endpoint import Endpoint
+from sip.io.hep import HepSender
 from sip.io.policy import EndpointPolicy
+from sip.io.tap import Tap
 from sip.io.tls import TlsFiles
 from sip.media.supervisor import MediaPolicy, MediaSupervisor
 from sip.nonce import NonceSigner
@@ -138,6 +141,8 @@ class Roost:
             wall=time.time,
         )
         presence.subscribe(_trusting(endpoint, registration), Happening.REGISTERED, Happening.REFRESHED)
+        tap = Tap(endpoint)
+        self._export(tap)
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
         await webhooks.load()
@@ -162,6 +167,7 @@ class Roost:
                 webhooks=webhooks,
                 channels=LiveChannels(calls),
                 cdrs=store.cdrs,
+                traces=self._tracer(tap, endpoint, presence),
             ),
             _api_policy(settings.api),
         )
@@ -212,6 +218,20 @@ class Roost:
         phones = self._presence.count(None) if self._presence else 0
         calls = len(self._calls) if self._calls else 0
         return f"{phones} contacts, {calls} calls, version {version('roost')}"
+
+    def _tracer(self, tap: Tap, endpoint: Endpoint, presence: Presence) -> Tracer:
+        realm = self._settings.sip.default_realm
+        return Tracer(tap, self._directory, presence, is_own=endpoint.is_own, default_realm=realm)
+
+    def _export(self, tap: Tap) -> None:
+        """Send all messages to a Homer where one is configured."""
+        hep = self._settings.hep
+        if hep.server:
+            host, _, port = hep.server.rpartition(":")
+            sender = HepSender(host.strip("[]"), int(port), capture_id=hep.capture_id, password=hep.password)
+            sender.start()
+            tap.attach(sender)
+            self._undo("hep", sender.close)
 
     def _webhooks(self, store: Store, events: EventBus) -> Webhooks:
         """Make what tells webhooks; it ends after everything that may have something to tell."""

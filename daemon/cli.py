@@ -26,6 +26,7 @@ from daemon.cli_status import status
 from daemon.cli_sync import sync
 from daemon.cli_tls import tls
 from daemon.cli_tokens import token
+from daemon.cli_trace import trace
 from daemon.cli_users import user
 from daemon.lifecycle import Notifier, serve
 from daemon.log import MASK, configure_logging
@@ -82,6 +83,7 @@ main.add_command(backup)
 main.add_command(restore)
 main.add_command(import_file)
 main.add_command(export)
+main.add_command(trace)
 
 
 @main.command()

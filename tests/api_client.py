@@ -24,6 +24,7 @@ from api.ports import (
     Registration,
     SyncJob,
     TokenIdentity,
+    Trace,
     WebhookAttempt,
 )
 from api.server import make_server
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from api.ports import QuickcallOptions
     from daemon.store import Store
     from daemon.store.store import NewAccount
+    from sip.sighting import Sighting
     from sip.vendor import Mode
 
 
@@ -292,6 +294,36 @@ class TableChannels:
 
 
 @dataclass
+class TableTraces:
+    """Traces with the messages that a test writes down: implements `api.ports.Traces`."""
+
+    traces: dict[str, Trace] = field(default_factory=dict)
+    messages: list[Sighting] = field(default_factory=list)
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def start(self, device: Document, *, seconds: int, messages: int) -> Trace:
+        if self.failure is not None:
+            raise self.failure
+        self.asked.append((seconds, messages))
+        began = 63_867_219_200
+        self.traces[device.id] = Trace(True, began, began + seconds, 0, self.messages)
+        return self.traces[device.id]
+
+    def stop(self, account_id: str, device_id: str) -> Trace | None:
+        trace = self.get(account_id, device_id)
+        if trace is not None:
+            self.traces[device_id] = trace = replace(trace, running=False)
+        return trace
+
+    def get(self, account_id: str, device_id: str) -> Trace | None:
+        return self.traces.get(device_id)
+
+    def clear(self, account_id: str, device_id: str) -> None:
+        self.traces.pop(device_id, None)
+
+
+@dataclass
 class Api:
     """A client with a token of the master account."""
 
@@ -306,13 +338,14 @@ class Api:
     jobs: LoggedJobs
     webhooks: TriedWebhooks
     channels: TableChannels
+    traces: TableTraces
 
     @classmethod
     async def start(cls, aiohttp_client: Any, store: Store, policy: Policy | None = None) -> Api:
         master = await store.create_master("Master", "master.example")
         presence, control, quickcalls = TablePresence(), LoggedControl(store), LoggedQuickcalls()
         jobs, statuses, events, webhooks = LoggedJobs(), TableStatuses(presence), EventBus(), TriedWebhooks()
-        channels = TableChannels()
+        channels, traces = TableChannels(), TableTraces()
         ports = Ports(
             store.documents,
             store.tokens,
@@ -325,10 +358,13 @@ class Api:
             webhooks=webhooks,
             channels=channels,
             cdrs=store.cdrs,
+            traces=traces,
         )
         client = await aiohttp_client(ApiServer(ports, policy or Policy(version="1.2.3")))
         token = await store.tokens.issue(TokenIdentity(master.account_id, None, "cb_api_auth"))
-        return cls(client, store, master, token, presence, control, quickcalls, events, jobs, webhooks, channels)
+        return cls(
+            client, store, master, token, presence, control, quickcalls, events, jobs, webhooks, channels, traces
+        )
 
     @property
     def account(self) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from api_client import Api, ApiServer, LoggedControl, LoggedQuickcalls, TablePresence, TableStatuses
+from api_client import Api, ApiServer, LoggedControl, LoggedQuickcalls, TablePresence, TableStatuses, TableTraces
 from structlog.testing import capture_logs
 
 from api.documents import MAX_TRIES
@@ -97,6 +97,7 @@ async def failing(aiohttp_client: AiohttpClient, store: Store) -> tuple[Api, Fai
         webhooks=api.webhooks,
         channels=api.channels,
         cdrs=store.cdrs,
+        traces=TableTraces(),
     )
     api.client, api.presence = await aiohttp_client(ApiServer(ports)), presence
     return api, documents

@@ -44,6 +44,7 @@ from api.ports.errors import PortError, StoreUnavailable
 from api.ports.events import Event, Events, Listening, TooManyListeners, WebhookAttempt, Webhooks
 from api.ports.presence import ContactStatus, DeviceStatus, Presence, Registration, Statuses
 from api.ports.tokens import TokenIdentity, Tokens
+from api.ports.traces import TooManyTraces, Trace, Traces
 
 __all__ = [
     "GREGORIAN_EPOCH",
@@ -91,6 +92,9 @@ __all__ = [
     "TooManyCalls",
     "TooManyJobs",
     "TooManyListeners",
+    "TooManyTraces",
+    "Trace",
+    "Traces",
     "Violation",
     "WebhookAttempt",
     "Webhooks",
@@ -112,3 +116,4 @@ class Ports:
     webhooks: Webhooks
     channels: Channels
     cdrs: Cdrs
+    traces: Traces

@@ -11,7 +11,7 @@ import contextlib
 import secrets
 from collections import deque
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import structlog
 
@@ -73,6 +73,10 @@ class TransactionUser(Protocol):
         ...
 
 
+Tap: TypeAlias = "Callable[[bytes, Flow, Address | None, bool], None]"
+"""Is told the message, its flow, where it went to if not to the flow's peer, and whether we sent it. Never raises."""
+
+
 class Endpoint:
     """Our side of SIP. Make it and call `listen` within a running event loop."""
 
@@ -95,6 +99,8 @@ class Endpoint:
         self._acceptors: list[Acceptor] = []
         self._bound: list[tuple[Transport, Address]] = []
         self._parsed: deque[tuple[Request | Response, Flow, bytes]] = deque()
+        self.tap: Tap | None = None
+        """Who is shown every message, raw; None where nobody looks."""
         self.received = 0
         """How many messages came, whatever became of them; keepalives are none."""
 
@@ -224,6 +230,8 @@ class Endpoint:
         if not self._guard.admit(flow.remote.host, self._loop.time()):
             self._refuse("message of a source over its rate", flow.remote.host)
             return
+        if self.tap is not None:
+            self.tap(data, flow, None, False)
         try:
             self._parsed.append((parse_message(data), flow, data))
         except ParseError as fault:
@@ -310,6 +318,8 @@ class Endpoint:
             listener.send(data, flow, to)
         else:
             self._pools[flow.transport].send(data, flow)
+        if self.tap is not None:
+            self.tap(data, flow, to, True)
 
     def _udp_listener(self, remote: Address) -> UdpListener:
         """Find a socket that can reach the address: a binding may be older than the listener it came by."""

@@ -25,6 +25,8 @@ PACKAGES = {
     "sipp": "sip-tester",
     "baresip": "baresip-core",
     "sipsak": "sipsak",
+    "sngrep": "sngrep",
+    "tshark": "tshark",
     "svmap": "sipvicious",
     "svwar": "sipvicious",
     "svcrack": "sipvicious",
