@@ -51,6 +51,9 @@ class Callees:
     async def close(self) -> None:
         await self._endpoint.close()
 
+    def is_welcome(self, _request: Request, _flow: Flow) -> bool:
+        return True
+
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
         response = Response.to_request(request, 200)
         if request.method == "INVITE":

@@ -152,6 +152,48 @@ async def test_phones_without_a_common_codec_hear_each_other(
     assert heard(two, TONES[0]) > HEARD
 
 
+async def test_the_device_hears_ringing_while_the_number_rings(
+    few: Callable[..., Roost], peer: Callable[[str], None], sipp_phone: Callable[..., SippPhone], tmp_path: Path
+) -> None:
+    """440 and 480 Hz, the American ringing; what hangs up meanwhile stops the number."""
+    peer("baresip")
+    roost = few(workers=0)
+    far_end = sipp_phone(roost, roost.create_device(), port=roost.route_port, incoming="callee")
+    async with pair(roost, tmp_path) as talk:
+        answer = await asyncio.to_thread(roost.quickcall, talk.devices[0], "5551234", "", method="POST")
+        assert answer.status == 200
+        invite = await asyncio.to_thread(far_end.receive, "INVITE")
+        far_end.answer(invite, "Answer: none")
+        await asyncio.sleep(TALK)
+        await talk.phones[0].hang_up()
+        await talk.phones[0].hung_up()
+        await talk.kept("cancelled")
+
+    assert heard(talk.phones[0], 440) + heard(talk.phones[0], 480) > HEARD
+
+
+async def test_a_phone_that_holds_the_other_is_not_heard_until_it_comes_back(
+    warm: Roost, peer: Callable[[str], None], tmp_path: Path
+) -> None:
+    """Its re-INVITEs end here: the other phone gets none, and its call goes on."""
+    peer("baresip")
+    async with pair(warm, tmp_path) as talk:
+        await talk.call()
+        await talk.talk()
+        await talk.phones[0].command("hold")
+        await asyncio.sleep(0.5)
+        await talk.phones[0].command("resume")
+        await asyncio.sleep(TALK)
+        await talk.phones[0].hang_up()
+        await talk.over()
+        await talk.kept("answered")
+
+    one, two = talk.phones
+    assert ["recvonly", "sendrecv"] == re.findall(r"a=(\w+)\r?\n\x1b", one.transcript())[-2:], "as RFC 3264 8.4 has it"
+    assert 1 == len(re.findall(r"^INVITE ", two.transcript(), re.MULTILINE))
+    assert heard(two, TONES[0]) > HEARD, "silence has no share in it"
+
+
 async def test_a_key_takes_a_call_that_was_forwarded(warm: Roost, peer: Callable[[str], None], tmp_path: Path) -> None:
     """Who has answered hears short tones until `1` is pressed (RFC 4733); only then do the two hear each other."""
     peer("baresip")
