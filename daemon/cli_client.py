@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -35,6 +36,10 @@ Answer = dict[str, Any]
 
 UNREACHABLE: Final = 3
 """Exit status of a command that needs the daemon and does not find it."""
+ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a command as Ctrl-C does: not before its token is ended."""
+ENDED: Final = 128 + signal.SIGTERM
+"""Exit status then, as a shell has it."""
 TOKEN_TTL: Final = 86_400  # seconds: longer than most commands take; one that takes longer gets another
 ANSWER_LIMIT: Final = 90.0  # seconds: the API may wait 60 for a phone
 STREAM_SILENCE: Final = 60.0  # seconds: the daemon sends something every 15
@@ -130,10 +135,17 @@ def with_daemon(config: Path | None, work: Callable[[Client], Awaitable[T]], *, 
     settings = load_settings(config).settings
 
     async def visit() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in ENDING:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         async with connect(settings, account) as client:
             return await work(client)
 
-    return asyncio.run(visit())
+    try:
+        return asyncio.run(visit())
+    except asyncio.CancelledError:
+        raise SystemExit(ENDED) from None
 
 
 @contextlib.asynccontextmanager

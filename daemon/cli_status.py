@@ -36,6 +36,7 @@ COLUMNS: Final = (
     Column("SINCE", 6, right=True),
 )
 COLOURS: Final = {"registered": "green", "in call": "cyan", "unreachable": "red", "disabled": "bright_black"}
+CALM: Final = 9  # times as long as a look took is waited before the next: many devices are no load
 UNSTEADY: Final = frozenset(("expires_in", "last_seen", "latency_ms", "registered_at"))
 """What always changes, and so is no change."""
 
@@ -176,6 +177,7 @@ async def _watch(client: Client, interval: float, *, missing: bool, as_json: boo
     before: object = None
     with _full_screen() if redraws else contextlib.nullcontext():
         while True:
+            looked = time.monotonic()
             try:
                 state = await _look(client, missing=missing)
             except Unreachable as error:  # it is being restarted, perhaps
@@ -184,7 +186,7 @@ async def _watch(client: Client, interval: float, *, missing: bool, as_json: boo
                 _redraw(state)
             elif before != (before := _without(state, UNSTEADY)):
                 click.echo(json.dumps(state) if as_json else "\n".join((time.strftime("%H:%M:%S"), *_lines(state), "")))
-            await asyncio.sleep(interval)
+            await asyncio.sleep(max(interval, CALM * (time.monotonic() - looked)))
 
 
 def _without(value: Any, keys: frozenset[str]) -> Any:

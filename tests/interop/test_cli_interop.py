@@ -58,6 +58,16 @@ def test_no_token_is_left_behind(own_roost: Roost) -> None:
     connection.close()
 
 
+async def test_no_token_is_left_behind_by_a_command_that_is_ended(own_roost: Roost) -> None:
+    """As by timeout(1), or a terminal that is closed."""
+    with lines_of(own_roost, "status", "--watch") as (process, lines):
+        await eventually(lambda: lines, "the first look", limit=LIMIT)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, LIMIT) == 128 + signal.SIGTERM
+
+    assert len(facts(own_roost, "token", "list")) == 1  # that of `init`
+
+
 def test_what_may_mean_two_devices_is_an_error(own_roost: Roost) -> None:
     devices = [own_roost.create_device() for _ in range(2)]
     for device in devices:
