@@ -108,6 +108,11 @@ class Api:
         self._locks = Locks()
         self._kept = Kept()
 
+    def reload(self, policy: Policy) -> None:
+        """Serve by another policy from now on."""
+        self._policy = policy
+        self._buckets.limit(policy.rate_capacity, policy.rate_per_second)
+
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, whatever becomes of it."""
         call = Call(

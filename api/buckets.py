@@ -20,10 +20,14 @@ class Buckets:
     """One bucket for each key; a full bucket needs no entry."""
 
     def __init__(self, capacity: int, per_second: float, clock: Callable[[], float]) -> None:
-        self._capacity = float(capacity)
-        self._per_second = per_second
+        self.limit(capacity, per_second)
         self._clock = clock
         self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def limit(self, capacity: int, per_second: float) -> None:
+        """Have other limits from now on."""
+        self._capacity = float(capacity)
+        self._per_second = per_second
 
     def take(self, key: str) -> int:
         """Take one from the bucket; return 0, or the seconds to wait where it is empty."""

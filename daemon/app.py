@@ -13,7 +13,6 @@ import structlog
 from aiohttp import web
 
 from api.app import Api
-from api.policy import Policy
 from api.ports import Ports
 from api.server import make_server
 from config.loader import ConfigError, changed_keys
@@ -37,11 +36,12 @@ from daemon.loopwatch import LoopWatch
 from daemon.media import MediaModes
 from daemon.metrics import Metrics, Parts
 from daemon.overwrite import OverwriteNotices
+from daemon.policies import RELOADED, api_policy, endpoint_policy, registration_policy
 from daemon.presence import Happening, Presence
 from daemon.provisioning import Provisioning
 from daemon.qualify import Qualifier
 from daemon.quickcall import Quickcalls
-from daemon.registration import Registration, RegistrationPolicy
+from daemon.registration import Registration
 from daemon.status import DeviceStatuses
 from daemon.store import Occupancy, Store
 from daemon.sync import DeviceControl
@@ -52,24 +52,19 @@ from daemon.vendorfile import load_vendors
 from daemon.vitals import Vitals
 from daemon.webhook_client import WebhookClient
 from daemon.webhooks import Webhooks
-from sip.digest import Algorithm
 from sip.flow import Address, Transport
 from sip.io.endpoint import Endpoint
 from sip.io.hep import HepSender
-from sip.io.policy import EndpointPolicy
 from sip.io.tap import Tap
-from sip.io.tls import TlsFiles
 from sip.media.supervisor import MediaPolicy, MediaSupervisor
 from sip.nonce import NonceSigner
-from sip.patience import IDLE_TIMEOUT, StreamLimits
-from sip.registrar import RegistrarPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from api.server import Handler
     from config.listen import HostPort
-    from config.settings import ApiSettings, MediaSettings, Settings, SipSettings
+    from config.settings import MediaSettings, Settings
     from sip.location import Binding
 
 log = structlog.get_logger(__name__)
@@ -77,10 +72,6 @@ log = structlog.get_logger(__name__)
 NONCE_LIFETIME: Final = 3600.0  # seconds: a phone that refreshes hourly needs no second round trip
 NONCE_KEY: Final = "nonce-key"
 EXPIRY_WARNING: Final = 21  # days before the end of a certificate
-RELOADED: Final = frozenset(
-    f"tls.{name}" for name in ("certificate", "key", "ca_file", "minimum_version", "ciphers")
-) | {"log.level", "log.levels"}
-"""Keys that a reload takes; the others need a restart."""
 STOP_LIMIT: Final = 5.0  # seconds that each stage of a stop may take
 
 
@@ -91,6 +82,8 @@ class Roost:
         self._settings = settings
         self._reread = reread or (lambda: settings)
         self._stages: list[Stage] = []
+        self._take: Callable[[Settings], None] = lambda _settings: None
+        """What gives new settings to the parts that take them while they run."""
         self._directory = Directory()
         self._vendors = load_vendors(settings.vendors.file)
         self._endpoint: Endpoint | None = None
@@ -109,7 +102,7 @@ class Roost:
         events = EventBus()
         webhooks = self._webhooks(store, events)
         dispatcher = Dispatcher()
-        endpoint = self._endpoint = Endpoint(dispatcher, _endpoint_policy(settings))
+        endpoint = self._endpoint = Endpoint(dispatcher, endpoint_policy(settings))
         self._undo("sip", endpoint.close)
         presence = self._presence = Presence(store.bindings, self._directory, flow_grace=settings.sip.flow_grace)
         self._undo("presence", presence.close)
@@ -135,7 +128,7 @@ class Roost:
             endpoint,
             self._directory,
             presence,
-            _registration_policy(settings.sip),
+            registration_policy(settings.sip),
             vendors=self._vendors,
             signer=NonceSigner(await store.values.get_or_create(NONCE_KEY, _new_key), NONCE_LIFETIME),
             wall=time.time,
@@ -169,8 +162,17 @@ class Roost:
                 cdrs=store.cdrs,
                 traces=self._tracer(tap, endpoint, presence),
             ),
-            _api_policy(settings.api),
+            api_policy(settings.api),
         )
+
+        def take(fresh: Settings) -> None:
+            registration.reload(registration_policy(fresh.sip))
+            api.reload(api_policy(fresh.api))
+            calls.most = fresh.quickcall.max_calls
+            media.max_calls = fresh.media.max_calls
+            store.cdrs.days = fresh.quickcall.cdr_retention
+
+        self._take = take
         watch = LoopWatch()
         self._undo("loop watch", watch.close)
         vitals = self._vitals = Vitals(endpoint, store.values)
@@ -188,18 +190,21 @@ class Roost:
         await run_stages(reversed(self._stages))
 
     async def reload(self) -> None:
-        """Read the configuration, certificate and key anew, and take what can change: TLS's files, the log's levels.
+        """Read configuration, certificate, key and vendor file anew, and take what RELOADED names.
 
         What is wrong with them is logged, and everything stays as it was.
         """
         try:
             fresh = self._reread()
+            vendors = load_vendors(fresh.vendors.file)
             if self._endpoint is not None:
-                self._endpoint.reload_tls(_tls_files(fresh))
+                self._endpoint.reload(endpoint_policy(fresh))
                 _tell_certificate(self._endpoint)
         except (ConfigError, OSError) as error:
             log.error("config.refused", reason=str(error))  # noqa: TRY400 - the operator's fault, told in full
             return
+        self._vendors.become(vendors)
+        self._take(fresh)
         LEVELS.set(fresh.log.level, fresh.log.levels)
         standing = [key for key in changed_keys(self._settings, fresh) if key not in RELOADED]
         log.info("config.reloaded")
@@ -276,17 +281,6 @@ class Roost:
         return bound
 
 
-def _api_policy(api: ApiSettings) -> Policy:
-    return Policy(
-        version=version("roost"),
-        anonymous_quickcall=api.anonymous_quickcall,
-        account_realm_suffix=api.realm_suffix,
-        rate_capacity=api.burst,
-        rate_per_second=api.rate,
-        trusted_proxies=frozenset(api.trusted_proxies),
-    )
-
-
 def _trusting(endpoint: Endpoint, registration: Registration) -> Callable[[Happening, Binding], None]:
     """Return a listener that lifts the limits on where phones are registered, also those of an earlier process."""
 
@@ -298,41 +292,12 @@ def _trusting(endpoint: Endpoint, registration: Registration) -> Callable[[Happe
     return happened
 
 
-def _endpoint_policy(settings: Settings) -> EndpointPolicy:
-    sip = settings.sip
-    return EndpointPolicy(
-        tls=_tls_files(settings),
-        # A phone that says nothing else refreshes its registration; after two that it missed it is gone.
-        streams=StreamLimits(idle=max(IDLE_TIMEOUT, 2.0 * sip.max_expires), keepalive=sip.tcp_keepalive),
-        rate_per_source=sip.rate_per_source,
-        rate_burst=sip.rate_burst,
-        max_connections=sip.max_connections,
-        max_connections_per_source=sip.max_connections_per_source,
-        nameservers=tuple(Address(server.host, server.port) for server in sip.nameservers),
-    )
-
-
-def _tls_files(settings: Settings) -> TlsFiles:
-    tls = settings.tls
-    return TlsFiles(tls.certificate, tls.key, tls.ca_file, tls.minimum_version, tls.ciphers)
-
-
 def _tell_certificate(endpoint: Endpoint) -> None:
     expires = endpoint.certificate_expires()
     if expires is not None:
         days = (expires - datetime.now(timezone.utc)).days
         tell = log.info if days >= EXPIRY_WARNING else log.warning
         tell("tls.certificate", expires=expires.isoformat(), days_left=days)
-
-
-def _registration_policy(sip: SipSettings) -> RegistrationPolicy:
-    return RegistrationPolicy(
-        RegistrarPolicy(sip.min_expires, sip.max_expires, sip.max_contacts, sip.expires_jitter),
-        default_realm=sip.default_realm,
-        algorithm=Algorithm.named(sip.digest) or Algorithm.MD5,
-        drop_strangers=sip.drop_strangers,
-        wait_for_commit=sip.durability == "commit",
-    )
 
 
 def _new_key() -> bytes:

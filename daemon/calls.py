@@ -46,7 +46,8 @@ class LiveCalls:
     ) -> None:
         self._sip = sip
         self._events = events
-        self._most = most
+        self.most = most
+        """How many calls may be up at once; changing it ends none."""
         self._keep = keep
         self._calls: set[Call] = set()
         self._dialogs: dict[DialogId, tuple[Call, ev.Leg]] = {}
@@ -60,7 +61,7 @@ class LiveCalls:
     @property
     def full(self) -> bool:
         """Whether no call can be begun: there are too many, or the daemon stops."""
-        return self._closing or len(self._calls) >= self._most
+        return self._closing or len(self._calls) >= self.most
 
     @property
     def dialogs(self) -> int:

@@ -96,6 +96,10 @@ class Registration:
         self.latency = Histogram()
         """Seconds from a REGISTER that changed something to its answer, which is after the commit."""
 
+    def reload(self, policy: RegistrationPolicy) -> None:
+        """Answer by another policy from now on."""
+        self._policy = policy
+
     def on_register(self, request: Request, transaction: ServerTransaction) -> None:
         """Answer a REGISTER soon, after its change is stored where it makes one.
 

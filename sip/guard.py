@@ -31,13 +31,17 @@ class SourceGuard:
     __slots__ = ("_cost", "_depth", "_old", "_swept", "_told", "_trusted", "_young")
 
     def __init__(self, rate: float, burst: float) -> None:
+        self.limit(rate, burst)
+        self._trusted: dict[str, float] = {}
+        self._told = float("-inf")
+        self._swept = float("-inf")
+
+    def limit(self, rate: float, burst: float) -> None:
+        """Have other limits from now on; every bucket begins full."""
         self._cost = 1.0 / rate if rate else 0.0
         self._depth = (burst + 0.01) * self._cost  # a hair more, for sums of floats are not exact
         self._young: dict[str, float] = {}
         self._old: dict[str, float] = {}
-        self._trusted: dict[str, float] = {}
-        self._told = float("-inf")
-        self._swept = float("-inf")
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old) + len(self._trusted)
@@ -93,10 +97,14 @@ class ConnectionGate:
     __slots__ = ("_count", "_most", "_most_per_source", "_per_source")
 
     def __init__(self, most: int, most_per_source: int) -> None:
-        self._most = most
-        self._most_per_source = most_per_source
+        self.limit(most, most_per_source)
         self._per_source: Counter[str] = Counter()
         self._count = 0
+
+    def limit(self, most: int, most_per_source: int) -> None:
+        """Have other limits from now on; connections that are open stay."""
+        self._most = most
+        self._most_per_source = most_per_source
 
     def __len__(self) -> int:
         return self._count

@@ -24,10 +24,8 @@ class VendorTable:
     __slots__ = ("_memoised", "_rows", "unknown", "vendors")
 
     def __init__(self, rows: Mapping[str, Row]) -> None:
-        self._rows = dict(rows)
-        self.vendors: tuple[Vendor, ...] = build_vendors(rows)
-        self.unknown = next(vendor for vendor in self.vendors if vendor.name == UNKNOWN)
-        self._memoised = lru_cache(maxsize=MEMO_ENTRIES)(self._find)
+        self.vendors: tuple[Vendor, ...] = ()
+        self._take(rows)
 
     @classmethod
     def parse(cls, text: str) -> VendorTable:
@@ -49,6 +47,10 @@ class VendorTable:
         rows |= {name: {**row, **theirs.get(name, {})} for name, row in self._rows.items()}
         return VendorTable(rows)
 
+    def become(self, other: VendorTable) -> None:
+        """Have the rows of another table from now on, for all who hold this one."""
+        self._take(other._rows)
+
     def match(self, user_agent: str) -> Vendor:
         """Return the family of a User-Agent: the row for unknown phones where there is no other."""
         return self._memoised(user_agent[:MAX_USER_AGENT])
@@ -56,6 +58,12 @@ class VendorTable:
     def named(self, name: str) -> Vendor | None:
         """Return the row of this name."""
         return next((vendor for vendor in self.vendors if vendor.name == name), None)
+
+    def _take(self, rows: Mapping[str, Row]) -> None:
+        self._rows = dict(rows)
+        self.vendors = build_vendors(rows)
+        self.unknown = next(vendor for vendor in self.vendors if vendor.name == UNKNOWN)
+        self._memoised = lru_cache(maxsize=MEMO_ENTRIES)(self._find)
 
     def _find(self, user_agent: str) -> Vendor:
         for vendor in self.vendors:

@@ -151,3 +151,20 @@ def test_a_gate_forgets_who_has_left() -> None:
 
     assert len(gate) == 0
     assert not gate._per_source
+
+
+def test_other_limits_hold_from_now_on() -> None:
+    """Lower ones at once, higher ones too; what is open stays open."""
+    guard, gate = SourceGuard(1.0, 10), ConnectionGate(3, 3)
+    leave = [gate.enter(STRANGER) for _ in range(3)]
+    guard.limit(1.0, 2)
+    gate.limit(1, 1)
+
+    assert 2 == admitted(guard, STRANGER, 10, 1000.0)
+    assert None not in leave
+    assert 3 == len(gate)
+    assert gate.enter(OTHER) is None
+    guard.limit(0.0, 1)
+    gate.limit(5, 5)
+    assert 50 == admitted(guard, STRANGER, 50, 1000.0)
+    assert gate.enter(OTHER) is not None

@@ -144,7 +144,7 @@ async def test_new_certificate_is_taken_without_a_restart(start: Start, files: T
     phone = await StreamPhone.connect(endpoint.bound[0][1], trusting(files))
     assert text_of(files) == await certificate_shown_by(endpoint)
     fresh = written(tmp_path / "second", days=60)
-    endpoint.reload_tls(fresh)
+    endpoint.reload(EndpointPolicy(tls=fresh))
 
     assert text_of(fresh) == await certificate_shown_by(endpoint)
     assert NOW + timedelta(days=60) == endpoint.certificate_expires()
@@ -173,7 +173,7 @@ async def test_bad_certificate_changes_nothing(start: Start, files: TlsFiles, tm
     else:
         spoil(tmp_path / "second" / "key.pem", encrypt=fault == "passphrase")
     with pytest.raises(TlsUnusable, match=reasons[fault]):
-        endpoint.reload_tls(bad)
+        endpoint.reload(EndpointPolicy(tls=bad))
 
     assert text_of(files) == await certificate_shown_by(endpoint)
 

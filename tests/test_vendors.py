@@ -257,3 +257,13 @@ def test_a_table_without_the_row_for_unknown_phones_is_refused() -> None:
     """A User-Agent always has a row."""
     with pytest.raises(BadVendorTable, match=r"vendor\.unknown: is missing"):
         VendorTable.parse('[vendor.acme]\nuser_agent = "^Acme"\nresync = "check-sync"')
+
+
+def test_table_takes_the_rows_of_another() -> None:
+    """Who holds the table sees them, also for a User-Agent that it was asked for before."""
+    table = VendorTable.shipped()
+    before = table.match("Pest 1.0").name
+    table.become(table.overridden_by('[vendor.pest]\nuser_agent = "^Pest"\nresync = "check-sync"\n'))
+
+    assert ("unknown", "pest") == (before, table.match("Pest 1.0").name)
+    assert "yealink" == table.match("Yealink SIP-T54W 96.86.0.100").name

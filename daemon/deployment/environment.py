@@ -87,6 +87,9 @@ def _settle(place: Path, prefix: Path) -> None:
     command = place / "bin" / "roost"
     command.write_text(COMMAND.format(python=prefix / "bin" / "python3"), encoding="utf-8")
     command.chmod(0o755)
+    for record in place.glob("lib/python*/site-packages/*.dist-info/RECORD"):
+        rows = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        record.write_text("".join(row for row in rows if not row.startswith("../")), encoding="utf-8")
     told = place / "pyvenv.cfg"
     lines = [line for line in told.read_text(encoding="utf-8").splitlines() if not line.startswith("command")]
     told.write_text("\n".join(lines) + "\n", encoding="utf-8")

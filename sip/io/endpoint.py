@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sip.errors import SipError
-    from sip.io.tls import TlsFiles
     from sip.locate import Hop
     from sip.uri import SipUri
 
@@ -155,9 +154,16 @@ class Endpoint:
             listener.close()
         self.transactions.close()
 
-    def reload_tls(self, files: TlsFiles) -> None:
-        """Take another certificate, key and CA for new connections. Raises OSError, and then keeps those it had."""
-        self._tls.reload(files)
+    def reload(self, policy: EndpointPolicy) -> None:
+        """Take certificate, key, CA and limits for new connections, and limits for messages; the rest stays.
+
+        Raises OSError where the files do not fit together, and then keeps everything as it was.
+        """
+        self._tls.reload(policy.tls)
+        self._guard.limit(policy.rate_per_source, policy.rate_burst)
+        self._gate.limit(policy.max_connections, policy.max_connections_per_source)
+        for pool in self._pools.values():
+            pool.limits = policy.streams
 
     def certificate_expires(self) -> datetime | None:
         """Return when the certificate of our listeners is over; None where none needs it. Raises OSError."""

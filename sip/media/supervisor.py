@@ -67,6 +67,8 @@ class MediaSupervisor:
 
     def __init__(self, policy: MediaPolicy) -> None:
         self._policy = policy
+        self.max_calls = policy.max_calls
+        """How many calls may have a worker; changing it ends none."""
         self._loop = asyncio.get_running_loop()
         self._ports = PortRange(*policy.ports, secrets.randbelow)
         self._sounds: list[int] = []
@@ -108,7 +110,7 @@ class MediaSupervisor:
         """Give a call its worker. Raises NoMedia."""
         if self._endpoint is None:
             raise NoMedia(MISSING)
-        if self._calls >= self._policy.max_calls:
+        if self._calls >= self.max_calls:
             raise NoRoom(TOO_MANY)
         self._calls += 1
         try:
