@@ -1,4 +1,4 @@
-"""HTTP clients that keep their connections and ask one thing again and again."""
+"""HTTP clients that keep their connections and ask the same things again and again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import uvloop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 CONNECTIONS = 64
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -20,7 +20,7 @@ ANSWER_LIMIT = 120.0  # seconds for a whole run
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a run came to."""
+    """What a run came to; latencies are in seconds, sorted."""
 
     count: int
     wall: float
@@ -36,29 +36,29 @@ class Asked:
         return self.cpu / self.wall
 
 
-def ask(
-    port: int,
-    path: str,
-    count: int,
-    *,
-    headers: Mapping[str, str] | None = None,
-    connections: int = CONNECTIONS,
-    body: bytes = b"",
-    method: str = "",
-) -> Asked:
-    """Send the same request `count` times; raises RuntimeError for any answer but a success."""
-    lines = [f"{method or ('POST' if body else 'GET')} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Accept: */*"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    lines += [f"Content-Length: {len(body)}", "Content-Type: application/json"] if body else []
-    return uvloop.run(_run(port, ("\r\n".join([*lines, "\r\n"])).encode() + body, count, connections))
+def ask(port: int, path: str, count: int, headers: Mapping[str, str], *, connections: int = CONNECTIONS) -> Asked:
+    """GET the same `count` times; raises RuntimeError for any answer but a success."""
+    return uvloop.run(_run(port, [_request("GET", port, path, headers)] * count, connections))
 
 
-async def _run(port: int, request: bytes, count: int, connections: int) -> Asked:
+def post(port: int, paths: Iterable[str], headers: Mapping[str, str], *, connections: int = CONNECTIONS) -> Asked:
+    """POST to each path once, without a body; raises RuntimeError for any answer but a success."""
+    return uvloop.run(_run(port, [_request("POST", port, path, headers) for path in paths], connections))
+
+
+def _request(method: str, port: int, path: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Accept: */*"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += ["Content-Length: 0"] if method == "POST" else []
+    return "\r\n".join([*lines, "\r\n"]).encode()
+
+
+async def _run(port: int, requests: Sequence[bytes], connections: int) -> Asked:
     loop = asyncio.get_running_loop()
-    left = [count]
+    left = iter(requests)
     clients: list[_Client] = []
-    for _ in range(min(connections, count)):
-        _, client = await loop.create_connection(lambda: _Client(request, left), "127.0.0.1", port)
+    for _ in range(min(connections, len(requests))):
+        _, client = await loop.create_connection(lambda: _Client(left), "127.0.0.1", port)
         clients.append(client)
     wall, cpu = time.monotonic(), time.process_time()
     for client in clients:
@@ -66,16 +66,15 @@ async def _run(port: int, request: bytes, count: int, connections: int) -> Asked
     await asyncio.wait_for(asyncio.gather(*(client.done for client in clients)), ANSWER_LIMIT)
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     latencies = sorted(each for client in clients for each in client.latencies)
-    return Asked(count, wall, cpu, clients[0].body, latencies)
+    return Asked(len(requests), wall, cpu, clients[0].body, latencies)
 
 
 class _Client(asyncio.BufferedProtocol):
     """One connection; an answer is read into one buffer, since a large one would cost more to join than to serve."""
 
-    def __init__(self, request: bytes, left: list[int]) -> None:
+    def __init__(self, left: Iterator[bytes]) -> None:
         self.done = asyncio.get_running_loop().create_future()
         self.latencies: list[float] = []
-        self._request = request
         self._left = left
         self._buffer = bytearray(65_536)
         self._filled = 0
@@ -93,14 +92,14 @@ class _Client(asyncio.BufferedProtocol):
 
     def send(self) -> None:
         """Ask again, or end where everything was asked."""
-        if not self._left[0]:
+        request = next(self._left, None)
+        if request is None:
             self.done.set_result(None)
             self._transport.close()
             return
-        self._left[0] -= 1
         self._filled = self._wanted = 0
         self._sent_at = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(request)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return memoryview(self._buffer)[self._filled :]

@@ -106,7 +106,7 @@ def _compare(stack: ExitStack, samples: Samples, directory: Path, roost: Roost, 
 
 def _cpu_of(server: ServerProcess, port: int, path: str, count: int, headers: dict[str, str]) -> tuple[float, float]:
     before = server.cpu()
-    asked = ask(port, path, count, headers=headers)
+    asked = ask(port, path, count, headers)
     return (server.cpu() - before) / count * 1e6, asked.share
 
 

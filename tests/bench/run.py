@@ -13,11 +13,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from media import media
+from quickcalls import quickcall
 from reads import pages, status
 from registrations import registrations
+from scale import scale
+from syncs import sync
 from table import say
 
-FIGURES = {"registrations": registrations, "status": status, "pages": pages, "media": media}
+FIGURES = {
+    "registrations": registrations,
+    "status": status,
+    "pages": pages,
+    "scale": scale,
+    "sync": sync,
+    "quickcall": quickcall,
+    "media": media,
+}
 
 
 def main() -> None:
