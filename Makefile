@@ -60,8 +60,8 @@ check: $(VENV)/tested-with ## lint, types and import contracts
 	@echo "== types"     && $(BIN)/mypy
 	@echo "== contracts" && $(BIN)/lint-imports --no-logo
 
-reference: $(VENV)/installed ## write default.toml, the README's table of keys and docs/cli.md from the code
-	@$(BIN)/python -m config.reference && $(BIN)/python -m daemon.cli_reference
+reference: $(VENV)/installed ## write default.toml, the README's table of keys, and the generated pages of docs
+	@$(BIN)/python -m config.reference && $(BIN)/python -m daemon.cli_reference && $(BIN)/python -m api.reference
 
 wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls dist

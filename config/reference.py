@@ -1,6 +1,6 @@
-"""Writes `default.toml` and the README's table of keys from the settings themselves.
+"""Writes `default.toml`, the README's table of keys and `docs/configure.md` from the settings themselves.
 
-`python -m config.reference` rewrites both in a working copy; a test fails while they differ.
+`python -m config.reference` rewrites them in a working copy; a test fails while they differ.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TOML = Path(__file__).parent / "default.toml"
 README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "configure.md"
 TABLE = re.compile(r"(?<=<!-- keys -->\n).*?(?=<!-- /keys -->)", re.DOTALL)
 TYPES = {
     str: "text",
@@ -40,6 +41,21 @@ HEADER = """\
 # Read from --config FILE, else $ROOST_CONFIG, else /etc/roost/roost.toml.
 # Any key can be set from the environment instead, as ROOST_<SECTION>_<KEY>: ROOST_SIP_MAX_EXPIRES=600.
 # `roost check-config` says what is wrong with a file, and what will be used.
+"""
+
+PAGE_HEADER = """\
+<!-- Written by `python -m config.reference`; change the docstrings in config/settings.py instead. -->
+# Configuration
+
+Roost needs none: `roost run` in an empty directory serves SIP on port 5060 and the API on 127.0.0.1:8000. A file is
+TOML and needs only the keys that it changes. It is read from `--config FILE`, else `$ROOST_CONFIG`, else
+`/etc/roost/roost.toml`.
+
+- Any key can be set from the environment instead, by the name that stands with it. The environment goes over the file.
+- `roost check-config` says all that is wrong with a file at once, and what will be used.
+- `systemctl reload roost` (SIGHUP) takes what can change while phones are on, TLS's files and the log's level among it;
+  keys that wait for a restart are named in the log.
+- The shipped defaults as a file are [config/default.toml](../config/default.toml).
 """
 
 
@@ -88,8 +104,22 @@ def render_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def render_page() -> str:
+    """Return the text of `docs/configure.md`."""
+    parts = [PAGE_HEADER]
+    for section, kind in get_type_hints(Settings).items():
+        parts.append(f"\n## [{section}]\n\n{_texts(kind)[0]}\n")
+        for entry in entries():
+            if entry.key.section == section:
+                limits = f" {entry.limits}" if entry.limits else ""
+                parts.append(f"\n### {entry.key.path}\n\n{entry.text}{limits}\n\n")
+                parts.append(f"{entry.kind.capitalize()}; default `{entry.default}`; `{entry.key.variable}`\n")
+    return "".join(parts)
+
+
 def write() -> None:
-    """Bring `default.toml` and the README up to date."""
+    """Bring `default.toml`, the README and `docs/configure.md` up to date."""
+    PAGE.write_text(render_page(), encoding="utf-8")
     DEFAULT_TOML.write_text(render_toml(), encoding="utf-8")
     README.write_text(TABLE.sub(lambda _match: render_table(), README.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -8,7 +8,7 @@ import pytest
 
 from config.listen import HostPort, Listener, ListenTransport
 from config.loader import known_keys, load
-from config.reference import DEFAULT_TOML, README, Entry, entries, render_table, render_toml
+from config.reference import DEFAULT_TOML, PAGE, README, Entry, entries, render_page, render_table, render_toml
 from config.settings import QuickcallSettings, Section, Settings, SipSettings, TlsSettings
 
 if sys.version_info >= (3, 11):
@@ -131,3 +131,8 @@ def test_every_key_is_documented(entry: Entry) -> None:
     """Every key has a sentence under it, which ends as one."""
 
     assert entry.text.endswith(".")
+
+
+def test_page_tells_every_key() -> None:
+    """docs/configure.md is generated; `python -m config.reference` brings it up to date."""
+    assert render_page() == PAGE.read_text(encoding="utf-8")
