@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
+from api import ports
 from api.ports import TooManyListeners
 from daemon import events
 from daemon.events import EventBus, wants
@@ -143,6 +145,14 @@ async def test_resumption_over_a_restart_tells_that_nobody_knows(after: int) -> 
 
     assert [None] == lost(found)
     assert [0, 1] == numbers(found)
+
+
+async def test_what_leaves_a_history_is_freed() -> None:
+    """One busy account keeps no more than its own share."""
+    bus = make_bus(history=3)
+    emit(bus, 50, "busy")
+
+    assert 3 == sum(isinstance(each, ports.Event) and each.account_id == "busy" for each in gc.get_objects())
 
 
 async def test_history_of_all_accounts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
