@@ -55,14 +55,17 @@ class LiveBridge:
         opening = asyncio.ensure_future(self._open(token))
         try:
             await asyncio.wait((opening, self._lost), return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                raise WorkerFailed(self._lost.result())
-            opening.result()
+            self._check(opening)
+        except BaseException:
+            self._let_go()
+            raise
         finally:
             opening.cancel()
-        for offer in self._offers.values():
-            if not self._port <= audio_of(offer).port < self._port + PORTS_PER_CALL:
-                raise WorkerFailed("it does not keep to its RTP ports")
+
+    @property
+    def pid(self) -> int:
+        """Of the worker's process."""
+        return self._worker.pid
 
     @property
     def lost(self) -> bool:
@@ -101,8 +104,23 @@ class LiveBridge:
     def close(self) -> None:
         """Let go of the worker."""
         if not self._closed:
-            self._closed = True
             self._on_closed()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Hear nothing more, and leave no cycle of references to the collector, which runs a few times a day."""
+        self._closed = True
+        self._worker.on_event, self._worker.on_end = _ignore, _ignore
+        self._on_lost, self._on_pressed, self._on_closed = _ignore, _ignore, _ignore
+        self._links = {}
+
+    def _check(self, opening: asyncio.Task[None]) -> None:
+        if not opening.done():
+            raise WorkerFailed(self._lost.result())
+        opening.result()
+        for offer in self._offers.values():
+            if not self._port <= audio_of(offer).port < self._port + PORTS_PER_CALL:
+                raise WorkerFailed("it does not keep to its RTP ports")
 
     async def _open(self, token: str) -> None:
         self._worker.send(Begin(token, self._port))
@@ -117,3 +135,7 @@ class LiveBridge:
             self._sip_port.set_result(event.sip_port)
         elif isinstance(event, Pressed) and not self._closed:
             self._on_pressed(event.side, event.digit)
+
+
+def _ignore(*_facts: object) -> None:
+    """Take no notice."""
