@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from config.loader import known_keys
 from config.settings import LogSettings
 from daemon.cli_config import act_as_owner, config_option, json_option, load_settings
 from daemon.log import configure_logging
@@ -137,7 +138,8 @@ def _configuration(loaded: Loaded) -> Iterator[Finding]:
         yield fault("configuration", f"{file} cannot be read by the service", advice)
         return
     yield good("configuration", f"{file} is without fault")
-    if loaded.settings.quickcall.password and stat.S_IMODE(file.stat().st_mode) & 0o007:
+    secrets = any(key.rule.secret and getattr(getattr(loaded.settings, key.section), key.name) for key in known_keys())
+    if secrets and stat.S_IMODE(file.stat().st_mode) & 0o007:
         yield warning("modes", f"{file} can be read by everybody, and a password is configured", f"chmod 640 {file}")
 
 

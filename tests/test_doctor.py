@@ -464,3 +464,18 @@ def test_fault_is_told_by_the_exit_status(tmp_path: Path, taken: socket.socket) 
     assert "1 faults" in read.stdout
     assert [] == [path for path in tmp_path.iterdir() if path != file]
     assert 2 == run_doctor(tmp_path, "--config", str(tmp_path / "absent")).returncode
+
+
+def test_configuration_with_a_password_is_for_the_service_alone(tmp_path: Path) -> None:
+    """Without a secret in it everybody may read it."""
+    file = tmp_path / "roost.toml"
+    text = '[sip]\nlisten = ["udp:127.0.0.1:0"]\n[api]\nlisten = "127.0.0.1:0"\n'
+    told = []
+    for content in (text, f'{text}[quickcall]\nusername = "roost"\npassword = "sesame"\n'):
+        file.write_text(content)
+        file.chmod(0o644)
+        done = run_doctor(tmp_path, "--config", str(file), "--json")
+        told.append([row["message"] for row in json.loads(done.stdout)["findings"] if row["check"] == "modes"])
+        assert "sesame" not in done.stdout + done.stderr
+
+    assert [[], [f"{file} can be read by everybody, and a password is configured"]] == told
