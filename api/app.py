@@ -8,6 +8,7 @@ then the preconditions of a GET and the envelope. It is also the one place that 
 from __future__ import annotations
 
 import os
+import random
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -50,6 +51,7 @@ from api.errors import (
     NotModified,
     PreconditionFailed,
     Refusal,
+    TooManyRequests,
     refuse,
 )
 from api.kept import Kept, etag_of
@@ -92,6 +94,7 @@ INNER_NOUNS: Final = frozenset({"devices", "users", "hotdesks", "quickcall", "ch
 OPEN_NEIGHBOURS: Final = frozenset({"whitelabel"})
 """What user interfaces ask for before they log in; we do not have it, and 401 would confuse them."""
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+COME_AGAIN: Final = (1, 5)  # seconds, the least and the most that who finds all places taken is told to wait
 MAX_REQUEST_ID: Final = 128
 EXPIRED: Final = "Fri, 01 Jan 1999 00:00:00 GMT"
 PATH_KINDS: Final = {"user_id": Kind.USER, "device_id": Kind.DEVICE, "webhook_id": Kind.WEBHOOK}
@@ -106,6 +109,10 @@ class Api:
         self._router = Router(ROUTES)
         self._buckets = Buckets(policy.rate_capacity, policy.rate_per_second, time.monotonic)
         self._locks = Locks()
+        self.under_way = 0
+        """How many requests wait for their answer; streams of events are none."""
+        self.turned_away = 0
+        """How many found all places taken."""
         self._kept = Kept()
 
     def reload(self, policy: Policy) -> None:
@@ -139,7 +146,7 @@ class Api:
         try:
             if request.method == "OPTIONS":
                 return self._preflight(request, call)
-            answer = await self._serve(request, call)
+            answer = await self._serve_one_of_many(request, call)
             if answer.stream is not None:
                 return await self._stream(request, call, answer.stream)
             return _respond(call, answer)
@@ -154,6 +161,16 @@ class Api:
             facts["created"] = response.headers["Location"].rpartition("/")[2]
         client = self._client(request)
         log.info("api.answered", method=call.method, route=call.place, status=response.status, client=client, **facts)
+
+    async def _serve_one_of_many(self, request: web.BaseRequest, call: Call) -> Answer:
+        if self.under_way >= self._policy.max_requests:
+            self.turned_away += 1
+            raise TooManyRequests(random.randint(*COME_AGAIN))  # noqa: S311 - spreads load
+        self.under_way += 1
+        try:
+            return await self._serve(request, call)
+        finally:
+            self.under_way -= 1
 
     async def _serve(self, request: web.BaseRequest, call: Call) -> Answer:
         tokens = self._find(call)

@@ -88,7 +88,7 @@ class Forbidden(ApiError):
 
 
 class TooManyRequests(ApiError):
-    """The client's bucket is empty."""
+    """The client's bucket is empty, or everybody's places are taken."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__()

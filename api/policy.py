@@ -21,5 +21,7 @@ class Policy:
     """An account created without a realm gets a random label below this domain."""
     rate_capacity: int = RATE_CAPACITY
     rate_per_second: float = RATE_PER_SECOND
+    max_requests: int = 500
+    """Requests under way at once, streams of events apart."""
     trusted_proxies: frozenset[str] = frozenset({"127.0.0.1", "::1"})
     """Peers whose X-Forwarded-For tells the client's address."""

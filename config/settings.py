@@ -124,6 +124,10 @@ class SipSettings(Section):
     rate_burst: int = key(1000, Rule(unit="messages", least=1, most=1_000_000))
     """Messages that such an address may send at once."""
 
+    max_waiting: int = key(2000, Rule(unit="requests", least=10, most=100_000))
+    """REGISTER requests that may wait for their answer at once, half of them without credentials. More are told 503 and
+    to come again in 5 to 30 seconds, each at another time, and so are all while the receive buffer is filling up."""
+
     max_connections: int = key(20_000, Rule(least=1, most=1_000_000))
     """Connections (TCP, TLS, WebSocket) that may be open in all; each needs a file descriptor (LimitNOFILE)."""
 
@@ -197,6 +201,9 @@ class ApiSettings(Section):
 
     burst: int = key(100, Rule(least=1, most=1_000_000))
     """Logins and quickcalls that one client may ask for at once."""
+
+    max_requests: int = key(500, Rule(least=1, most=100_000))
+    """Requests that may be under way at once, streams of events apart; more are told 429 and when to come again."""
 
     realm_suffix: str = key(
         "sip.roost.local", Rule(pattern=r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", example="sip.example.com")

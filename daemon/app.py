@@ -178,7 +178,7 @@ class Roost:
         vitals = self._vitals = Vitals(endpoint, store.values)
         self._undo("vitals", vitals.close)
         requests = RequestFigures()
-        parts = Parts(version("roost"), endpoint, presence, registration, calls, store, media, watch, requests)
+        parts = Parts(version("roost"), endpoint, presence, registration, calls, store, media, watch, requests, api)
         url = await self._serve_http(api, Health(Metrics(parts), vitals), requests)
         self._undo("listeners", events.close)
         self._undo("garbage", GarbageRounds().close)

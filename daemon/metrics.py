@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from api.app import Api
     from daemon.calls import LiveCalls
     from daemon.figures import Histogram, RequestFigures
     from daemon.loopwatch import LoopWatch
@@ -44,6 +45,7 @@ class Parts:
     media: MediaSupervisor
     loop: LoopWatch
     requests: RequestFigures
+    api: Api
 
 
 class Metrics:
@@ -76,6 +78,9 @@ class Metrics:
             "API requests, by method and status.",
             parts.requests.counts.items(),
         )
+        yield _gauge("roost_api_requests_under_way", "API requests without an answer yet.", parts.api.under_way)
+        turned_away = parts.api.turned_away
+        yield _counter("roost_api_requests_turned_away", "API requests that found no place.", None, turned_away)
         yield _histogram("roost_api_request_duration_seconds", "Time to answer an API request.", parts.requests.seconds)
         yield _histogram(
             "roost_event_loop_lag_seconds", "How late the event loop came to a timer.", parts.loop.lateness
@@ -93,6 +98,7 @@ class Metrics:
             "From a REGISTER that changes a binding to its answer, commit included.",
             registration.latency,
         )
+        yield _gauge("roost_registrations_waiting", "REGISTER requests without an answer yet.", registration.waiting)
         yield _gauge("roost_bindings", "Contacts that are registered.", presence.count(None))
         reach = {each.value: count for each, count in presence.table.count_reach().items()}
         yield _gauges("roost_bindings_reach", "Contacts, by whether they can be reached.", "reach", reach)

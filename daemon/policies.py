@@ -41,6 +41,7 @@ def api_policy(api: ApiSettings) -> Policy:
         account_realm_suffix=api.realm_suffix,
         rate_capacity=api.burst,
         rate_per_second=api.rate,
+        max_requests=api.max_requests,
         trusted_proxies=frozenset(api.trusted_proxies),
     )
 
@@ -73,4 +74,5 @@ def registration_policy(sip: SipSettings) -> RegistrationPolicy:
         algorithm=Algorithm.named(sip.digest) or Algorithm.MD5,
         drop_strangers=sip.drop_strangers,
         wait_for_commit=sip.durability == "commit",
+        max_waiting=sip.max_waiting,
     )

@@ -88,6 +88,11 @@ class Presence:
         self._store.save(changes, done)
         self._arm()
 
+    @property
+    def waiting(self) -> int:
+        """How many changes wait to be durable."""
+        return self._store.waiting
+
     def when_stored(self, done: Callable[[Exception | None], None]) -> None:
         """Call `done` when all changes so far are durable, or with why they are not."""
         self._store.save(BindingChanges(), done)

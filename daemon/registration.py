@@ -14,8 +14,10 @@ import structlog
 from daemon.directory import Standing
 from daemon.figures import Histogram
 from daemon.presence import log_failure, now
+from sip.admission import Admission, retry_after
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
+from sip.io.pool import TURN
 from sip.message import Response
 from sip.nonce import SALT_BYTES, NonceCounts
 from sip.offenders import Offenders
@@ -46,7 +48,6 @@ OUTCOMES: Final = (
     *("not_stored", "overloaded"),
 )
 """What may become of a REGISTER, as the figures name it."""
-RETRY_AFTER: Final = 30  # seconds, told to phones while the store does not take their registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class RegistrationPolicy:
     """Whether scanners, and requests for foreign domains, go unanswered."""
     wait_for_commit: bool = True
     """Whether a registration is answered only once it is stored."""
+    max_waiting: int = 2000
+    """REGISTER requests that may wait for their answer."""
 
 
 class Registration:
@@ -86,6 +89,7 @@ class Registration:
         self._wall = wall
         self._offenders = Offenders()
         self._nobody = NonceCounts()
+        self._admission = Admission(policy.max_waiting)
         self._asking: deque[tuple[Request, ServerTransaction]] = deque()
         self._proven: deque[tuple[Request, ServerTransaction, Device]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -106,19 +110,35 @@ class Registration:
         Those of one turn of the loop are handled together, first who they are, then what they want: each step finds its
         code and data in the processor's caches.
         """
+        if not self._admission.admits(self.waiting, self._endpoint.backlog, signed="Authorization" in request.names()):
+            self._put_off(request, transaction)
+            return
         if not self._asking and not self._proven:
             self._loop.call_soon(self._work)
         self._asking.append((request, transaction))
 
+    @property
+    def waiting(self) -> int:
+        """How many REGISTER requests, or changes that they made, wait."""
+        return len(self._asking) + len(self._proven) + self._presence.waiting
+
+    def _put_off(self, request: Request, transaction: ServerTransaction) -> None:
+        self.outcomes["overloaded"] += 1
+        if self._admission.should_tell(now()):
+            log.warning("registration.overloaded", waiting=self.waiting, buffered=round(self._endpoint.backlog, 2))
+        transaction.respond_and_forget(_come_again(request))
+
     def _work(self) -> None:
         asking, proven = self._asking, self._proven
+        until = self._loop.time() + TURN
         try:
-            while asking:
+            while asking and self._loop.time() < until:
                 self._prove(*asking.popleft())
             while proven:
                 self._register(*proven.popleft())
         finally:
-            if asking or proven:  # one of them failed; that is logged by the loop, and the others have their turn
+            # The others have their turn also where one failed, which the loop logs.
+            if asking or proven:
                 self._loop.call_soon(self._work)
 
     def _prove(self, request: Request, transaction: ServerTransaction) -> None:
@@ -288,9 +308,7 @@ class Registration:
             self.outcomes["not_stored"] += 1
             facts = {"device_id": device.device_id, "call_id": request.call_id, "source": str(transaction.flow)}
             log.warning("registration.not_stored", reason=str(failure), **facts)
-            refusal = Response.to_request(request, 503)
-            refusal.add("Retry-After", str(RETRY_AFTER))
-            self._answer(transaction, refusal)
+            self._answer(transaction, _come_again(request))
 
         self._presence.change(result.changes, stored)
 
@@ -336,6 +354,12 @@ class Registration:
         if second != self._date_of:
             self._date, self._date_of = formatdate(second, usegmt=True), second
         return self._date
+
+
+def _come_again(request: Request) -> Response:
+    response = Response.to_request(request, 503)
+    response.add("Retry-After", str(retry_after(random.random())))  # noqa: S311 - spreads load
+    return response
 
 
 def _outcome(changes: BindingChanges) -> str:

@@ -34,8 +34,11 @@ GOOD = Credentials("bob", "correct-horse")
 class Server:
     """The registrar over one UDP socket and a database of its own."""
 
-    def __init__(self, path: Path, *, wait_for_commit: bool = True, drop_strangers: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, wait_for_commit: bool = True, drop_strangers: bool = False, max_waiting: int = 2000
+    ) -> None:
         self.path = path
+        self.max_waiting = max_waiting
         self.drop_strangers = drop_strangers
         self.wait_for_commit = wait_for_commit
         self.wall = time.time
@@ -62,6 +65,7 @@ class Server:
                 RegistrarPolicy(min_expires=1),
                 drop_strangers=self.drop_strangers,
                 wait_for_commit=self.wait_for_commit,
+                max_waiting=self.max_waiting,
             ),
             vendors=VendorTable.shipped(),
             signer=NonceSigner(b"k" * 32, 60.0),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -309,6 +311,18 @@ async def test_guessing_is_slowed_down(aiohttp_client: AiohttpClient, store: Sto
 
     for status in (401, 401, 401, 429):
         await api.ask("GET", "/devices", token=None, headers=basic(api.master.account_id, MD5), status=status)
+
+
+async def test_more_requests_than_there_are_places_are_turned_away(aiohttp_client: AiohttpClient, store: Store) -> None:
+    """429 with Retry-After, at once; a place that is free again is anybody's."""
+    api = await Api.start(aiohttp_client, store, Policy(max_requests=2))
+    answers = await asyncio.gather(*(api.send("GET", "/devices") for _ in range(20)))
+    statuses = Counter(answer.status for answer in answers)
+    times = {int(answer.headers["Retry-After"]) for answer in answers if answer.status == 429}
+
+    assert {200, 429} == set(statuses)
+    assert times <= {1, 2, 3, 4, 5}
+    await api.ask("GET", "/devices")
 
 
 async def test_client_behind_a_proxy_has_a_bucket_of_its_own(aiohttp_client: AiohttpClient, store: Store) -> None:

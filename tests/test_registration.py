@@ -173,6 +173,26 @@ async def test_a_store_that_fails_gets_503(server: Server, phone: Phone) -> None
     assert response.first("Retry-After")
 
 
+async def test_more_than_can_wait_are_told_when_to_come_again(server: Server) -> None:
+    """RFC 3261 21.5.4: 503 for what came too much, at once; whoever comes after the storm is served."""
+    small = Server(server.path, max_waiting=10)
+    await small.start()
+    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=small.address)
+    for _ in range(30):
+        transport.sendto(phone.request().encode())
+    answers = [await asyncio.wait_for(phone.answers.get(), 5) for _ in range(30)]
+    refused = [answer for answer in answers if answer.status == 503]
+    again = await phone.register()
+    transport.close()
+    await small.stop()
+
+    assert [401] * (30 - len(refused)) == [answer.status for answer in answers if answer.status != 503]
+    assert refused
+    assert all(5 <= int(answer.one("Retry-After")) <= 30 for answer in refused)
+    assert len(refused) == small.registration.outcomes["overloaded"]
+    assert again.status == 200
+
+
 async def test_relaxed_durability_answers_without_waiting_for_the_store(server: Server) -> None:
     """`sip.durability = "relaxed"`: the table knows the phone, whatever becomes of the write."""
     relaxed = Server(server.path, wait_for_commit=False)

@@ -1,0 +1,48 @@
+"""When a registrar says 503 rather than take one more REGISTER: before it has more than it can answer soon.
+
+A phone that is told when to come again does not repeat its request meanwhile, as one does that hears nothing; and those
+told different times do not come again together (RFC 3261 20.33, 21.5.4).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NEWCOMERS_SHARE: Final = 0.5  # of the places; who has credentials in hand was let in before, or needs one step only
+BUFFER_SHARE: Final = 0.5  # of the receive buffer that may be full before newcomers are refused
+BUFFER_FULL: Final = 0.9  # before all are: what comes beyond 1 is lost
+RETRY_LEAST: Final = 5  # seconds; by then even a full queue is worked off
+RETRY_MOST: Final = 30  # seconds; all phones of a large site fit into the time between
+TELL_EVERY: Final = 60.0  # seconds between log lines, for an overload refuses thousands a second
+
+
+class Admission:
+    """Who may still wait for an answer; `most` may at once."""
+
+    __slots__ = ("_most", "_most_newcomers", "_told")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._most_newcomers = most * NEWCOMERS_SHARE
+        self._told = float("-inf")
+
+    def admits(self, waiting: int, buffered: float, *, signed: bool) -> bool:
+        """Decide on one more REGISTER, of which is known only whether it carries credentials, right or wrong.
+
+        `waiting` do so already; `buffered` is how full the receive buffer is, from 0 to 1.
+        """
+        if signed:
+            return waiting < self._most and buffered < BUFFER_FULL
+        return waiting < self._most_newcomers and buffered < BUFFER_SHARE
+
+    def should_tell(self, now: float) -> bool:
+        """Return whether it is time for another log line."""
+        if now - self._told < TELL_EVERY:
+            return False
+        self._told = now
+        return True
+
+
+def retry_after(chance: float) -> int:
+    """Return the seconds for a Retry-After; `chance` is from 0 to 1, anew for each."""
+    return RETRY_LEAST + int(chance * (RETRY_MOST - RETRY_LEAST + 1) * 0.999)
