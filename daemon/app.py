@@ -94,6 +94,8 @@ class Roost:
     async def start(self) -> None:
         """Open the store, load what phones were told, and listen. Raises OSError where an address cannot be bound."""
         settings = self._settings
+        garbage = GarbageRounds()
+        self._undo("garbage", garbage.close)
         path = Path(settings.store.path)
         self._undo("database", Occupancy(path).release)
         store = await Store.open(path, token_ttl=settings.api.token_ttl)
@@ -181,7 +183,7 @@ class Roost:
         parts = Parts(version("roost"), endpoint, presence, registration, calls, store, media, watch, requests, api)
         url = await self._serve_http(api, Health(Metrics(parts), vitals), requests)
         self._undo("listeners", events.close)
-        self._undo("garbage", GarbageRounds().close)
+        garbage.begin()
         if created is not None:
             announce(created, url)
 

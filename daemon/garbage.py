@@ -23,21 +23,28 @@ FULL_EVERY: Final = 6 * 3600.0  # seconds between looks at everything: 60 ms wit
 
 
 class GarbageRounds:
-    """Sets the collector up for a process that has loaded what it keeps."""
+    """Stops the collector while a process loads what it keeps, until `begin`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._before = gc.get_threshold()
-        gc.collect()
+        self._alarm: asyncio.TimerHandle | None = None
+        gc.disable()
+
+    def begin(self) -> None:
+        """Collect from now on, but not among what is there already."""
         gc.freeze()
         gc.set_threshold(YOUNG, MIDDLE, NEVER)
+        gc.enable()
         self._alarm = self._loop.call_later(FULL_EVERY, self._collect)
 
     async def close(self) -> None:
         """Put the collector back as it was."""
-        self._alarm.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         gc.set_threshold(*self._before)
         gc.unfreeze()
+        gc.enable()
 
     def _collect(self) -> None:
         began = time.monotonic()

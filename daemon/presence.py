@@ -72,7 +72,11 @@ class Presence:
         orphans: list[Binding] = []
         for binding in await self._store.load():
             device = self._directory.find(binding.aor)
-            (kept if device is not None and device.device_id == binding.device_id else orphans).append(binding)
+            if device is not None and device.device_id == binding.device_id:
+                binding.aor, binding.device_id = device.aor, device.device_id  # the same text, kept once
+                kept.append(binding)
+            else:
+                orphans.append(binding)
         self.table.apply(BindingChanges(put=tuple(kept)))
         if orphans:
             self._store.save(BindingChanges(removed=tuple(orphans)), log_failure)

@@ -17,6 +17,7 @@ class Cycle:
 async def test_what_was_loaded_is_out_of_sight_and_everything_is_as_before_after_the_end() -> None:
     before = gc.get_threshold()
     rounds = GarbageRounds()
+    rounds.begin()
     frozen, thresholds = gc.get_freeze_count(), gc.get_threshold()
     await rounds.close()
 
@@ -28,6 +29,7 @@ async def test_what_was_loaded_is_out_of_sight_and_everything_is_as_before_after
 async def test_young_cycles_are_still_collected() -> None:
     """Or each would be a leak until the next look at everything."""
     rounds = GarbageRounds()
+    rounds.begin()
     for _ in range(30_000):
         Cycle()
     left = sum(isinstance(each, Cycle) for each in gc.get_objects())

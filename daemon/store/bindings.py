@@ -7,7 +7,6 @@ fraction of an fsync. The table in memory uses a clock that never jumps; here th
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -96,13 +95,7 @@ class StoredBindings:
         shift = self._wall() - self._monotonic()
         await self._database.write(partial(_remove_over, self._wall()))
         rows = await self._database.read(_LOAD)
-        collecting = gc.isenabled()
-        gc.disable()  # half of the time would go into looking for garbage among objects that stay
-        try:
-            return [_binding_of(row, shift) for row in rows]
-        finally:
-            if collecting:
-                gc.enable()
+        return [_binding_of(row, shift) for row in rows]
 
     async def _write(self, batch: _Batch, connection: aiosqlite.Connection) -> None:
         if self._open is batch:
