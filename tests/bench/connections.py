@@ -51,8 +51,8 @@ def connections(directory: Path, *, full: bool) -> None:
             [
                 name,
                 *(f"{samples.median(name, column):.0f}" for column in ("full", "refresh", "connection", "registered")),
+                blocks[name],
             ]
-            + [blocks[name]]
             for name in samples.rows
         ],
     )

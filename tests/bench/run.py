@@ -12,16 +12,24 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from avalanche import avalanche
+from connections import connections
+from idle import idle
 from media import media
 from quickcalls import quickcall
 from reads import pages, status
 from registrations import registrations
+from restart import restart
 from scale import scale
 from syncs import sync
 from table import say
 
 FIGURES = {
     "registrations": registrations,
+    "connections": connections,
+    "avalanche": avalanche,
+    "restart": restart,
+    "idle": idle,
     "status": status,
     "pages": pages,
     "scale": scale,
