@@ -10,6 +10,7 @@ from typing import Final
 
 MESSAGE_TIMEOUT: Final = 30.0  # seconds in which a message must be whole, the first one from the connection's opening
 IDLE_TIMEOUT: Final = 7_500.0  # seconds of silence that a connection may last: over two default registrations
+HANDSHAKE_TIMEOUT: Final = 10.0  # seconds for TLS, before anything is known of the peer
 STALL_TIMEOUT: Final = 30.0  # seconds that a peer may leave unread what waits for it
 KEEPALIVE: Final = 90.0  # seconds between CRLFs of ours; RFC 5626 4.4.1 has a client send its own after 95 to 120
 
@@ -21,6 +22,7 @@ class StreamLimits:
     message: float = MESSAGE_TIMEOUT
     idle: float = IDLE_TIMEOUT
     stall: float = STALL_TIMEOUT
+    handshake: float = HANDSHAKE_TIMEOUT
     keepalive: float = KEEPALIVE
     """After how long without traffic a CRLF is sent, for NATs; 0 is never."""
 

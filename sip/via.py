@@ -72,7 +72,7 @@ class Via(NamedTuple):
         # RFC 3261 18.2.1: MUST add "received" if sent-by is a name or differs from the source.
         # RFC 3581 4: with rport, MUST add it always.
         if asked_rport or self.host != source.host:
-            parts.append(f";received={source.host}")
+            parts.append(f";received={source.host.partition('%')[0]}")
         return "".join(parts)
 
     def reply_address(self, source: Address) -> Address:

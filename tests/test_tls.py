@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from sip.io.endpoint import Endpoint
 from sip.io.policy import EndpointPolicy
 from sip.io.tls import TlsFiles, TlsUnusable
 from sip.message import Request, Response
+from sip.patience import StreamLimits
 from sip.uri import SipUri
 
 if TYPE_CHECKING:
@@ -110,6 +112,29 @@ async def test_requests_of_ours_go_over_the_phones_connection(start: Start, file
     assert f"sip:roost@{endpoint.bound[0][1]};transport=tls" == endpoint.contact_uri(transaction.flow)
     await phone.close()
     assert transaction.flow == await asyncio.wait_for(user.lost.get(), WAIT)
+
+
+@pytest.mark.parametrize("hello", [b"", b"\x16\x03\x01\x02\x00\x01", b"\x16\x03\x01\x40\x00" + b"\x00" * 64])
+async def test_who_does_not_finish_the_handshake_is_closed(files: TlsFiles, hello: bytes) -> None:
+    """Silent, half a ClientHello, or one that never ends: each is counted out, and others are served meanwhile."""
+    limits = StreamLimits(handshake=0.3)
+    endpoint = Endpoint(User(), EndpointPolicy(tls=files, streams=limits))
+    server = await endpoint.listen(Transport.TLS, Address(LOCALHOST, 0))
+    silent = [await StreamPhone.connect(server) for _ in range(3)]
+    for each in silent:
+        each.send(hello)
+    phone = await StreamPhone.connect(server, trusting(files))
+    assert 200 == await phone.ask(transport="TLS")
+    for each in silent:
+        await each.until_closed()
+        await each.close()
+    await phone.close()
+    deadline = time.monotonic() + WAIT
+    while endpoint.connections and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+
+    assert 0 == endpoint.connections
+    await endpoint.close()
 
 
 async def test_old_tls_is_refused(start: Start, files: TlsFiles) -> None:

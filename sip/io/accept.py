@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from sip.flow import Address
+from sip.io.host import read_address, socket_address
 from sip.io.tcp import tune
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BACKLOG: Final = 1024  # connections that the kernel holds until we come to them
-HANDSHAKE_TIMEOUT: Final = 10.0  # seconds for TLS
 ACCEPT_PAUSE: Final = 0.1  # seconds after a failure such as too many open files, which does not go away by trying
 
 
@@ -23,7 +23,8 @@ class Acceptor:
     """A listening socket.
 
     `enter` is asked with the source's address, and gives what is to be called when the connection is over, or None
-    where it may not be; `door` makes the protocol of a connection, which calls that when the connection is lost.
+    where it may not be; `door` makes the protocol of a connection, which calls that when the connection is lost. With a
+    context it has `patience` seconds for TLS's handshake.
     """
 
     def __init__(
@@ -32,10 +33,13 @@ class Acceptor:
         enter: Callable[[str], Callable[[], None] | None],
         door: Callable[[Callable[[], None]], asyncio.Protocol],
         context: ssl.SSLContext | None = None,
+        *,
+        patience: float,
     ) -> None:
         self._enter = enter
         self._door = door
         self._context = context
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._socket = _listen(address)
         self.local = Address(*self._socket.getsockname()[:2])
@@ -62,7 +66,7 @@ class Acceptor:
             except OSError:
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue
-            leave = self._enter(source[0])
+            leave = self._enter(read_address(source).host)
             if leave is None:
                 stream.close()
             else:
@@ -79,7 +83,7 @@ class Acceptor:
                 lambda: self._door(leave),
                 stream,
                 ssl=self._context,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT if self._context else None,
+                ssl_handshake_timeout=self._patience if self._context else None,
             )
         except OSError:  # what a peer can do wrong while it connects, TLS included
             leave()
@@ -99,7 +103,7 @@ def _listen(address: Address) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if six:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind(address)
+        listening.bind(socket_address(address))
         listening.listen(BACKLOG)
         undo.pop_all()
     return listening

@@ -136,7 +136,9 @@ class Endpoint:
             self._udp[local] = listener
         else:
             context = self._tls.server() if transport.secure else None
-            acceptor = Acceptor(address, self._enter, self._door(transport), context)
+            acceptor = Acceptor(
+                address, self._enter, self._door(transport), context, patience=self._pools[transport].limits.handshake
+            )
             self._acceptors.append(acceptor)
             local = acceptor.local
         self._bound.append((transport, local))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.errors import TransportFailed
 from sip.flow import Address, Flow, Transport
+from sip.io.host import read_address
 
 if TYPE_CHECKING:
     import asyncio
@@ -102,4 +103,4 @@ def flow_of(kind: Transport, transport: asyncio.BaseTransport) -> Flow | None:
     local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
     if not local or not remote:
         return None
-    return Flow(kind, Address(*local[:2]), Address(*remote[:2]), next(_serials))
+    return Flow(kind, Address(*local[:2]), read_address(remote), next(_serials))

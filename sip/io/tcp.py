@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
 from sip.errors import ParseError, TransportFailed
+from sip.io.host import socket_address
 from sip.io.pool import MAX_UNSENT, TURN, flow_of
 from sip.patience import Patience
 from sip.stream import PONG, StreamFramer
@@ -207,7 +208,7 @@ async def _connect(
     stream = socket.socket(socket.AF_INET6 if ":" in remote.host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         tune(stream)
-        await asyncio.wait_for(loop.sock_connect(stream, remote), CONNECT_TIMEOUT)
+        await asyncio.wait_for(loop.sock_connect(stream, socket_address(remote)), CONNECT_TIMEOUT)
         _, connection = await loop.create_connection(
             lambda: StreamConnection(pool, lambda: None),
             sock=stream,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sip.errors import TransportFailed
 from sip.flow import Address, Flow, Transport
+from sip.io.host import SocketAddress, read_address, socket_address
 from sip.message import MAX_MESSAGE
 
 if TYPE_CHECKING:
@@ -29,20 +30,21 @@ class UdpListener:
     def __init__(self, address: Address, receive: Callable[[bytes, Flow], None]) -> None:
         self._receive = receive
         self._loop = asyncio.get_running_loop()
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        self._six = ":" in address.host
+        family = socket.AF_INET6 if self._six else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self._socket.bind((address.host, address.port))
+            self._socket.bind(socket_address(address))
         except OSError:
             self._socket.close()
             raise
         self.local = Address(*self._socket.getsockname()[:2])
         self.transport = Transport.UDP
-        self._outbox: deque[tuple[bytes, Address]] = deque(maxlen=MAX_OUTBOX)
+        self._outbox: deque[tuple[bytes, SocketAddress]] = deque(maxlen=MAX_OUTBOX)
         self._flush_due = False
         self._blocked = False
         self._closed = False
@@ -54,7 +56,7 @@ class UdpListener:
         """Send a datagram at the end of this turn of the loop. Raises TransportFailed where it cannot ever be sent."""
         if len(data) > MAX_MESSAGE:
             raise TransportFailed("the message is larger than a datagram")
-        self._outbox.append((data, to or flow.remote))
+        self._outbox.append((data, self._destination(to or flow.remote)))
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
@@ -75,9 +77,10 @@ class UdpListener:
 
     def _on_readable(self) -> None:
         # Each step goes over the whole batch before the next one begins: so its code and data are in the caches.
-        receive, local = self._receive, self.local
+        receive, local, six = self._receive, self.local, self._six
         for data, source in self._read():
-            receive(data, Flow(Transport.UDP, local, Address(source[0], source[1])))
+            remote = read_address(source) if six else Address(source[0], source[1])
+            receive(data, Flow(Transport.UDP, local, remote))
 
     def _read(self) -> list[tuple[bytes, tuple[str, int]]]:
         receive_from = self._socket.recvfrom
@@ -97,6 +100,14 @@ class UdpListener:
             # An ICMP error of an earlier datagram; the socket itself is well, and the next wake-up reads on.
             pass
         return batch
+
+    def _destination(self, address: Address) -> SocketAddress:
+        if not self._six:
+            return address
+        try:
+            return socket_address(address)
+        except OSError as failure:
+            raise TransportFailed(f"no way to {address}: {failure}") from failure
 
     def _meminfo(self) -> tuple[int, ...]:
         return MEMINFO.unpack(self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size))
