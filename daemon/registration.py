@@ -263,7 +263,7 @@ class Registration:
         source = transaction.flow.remote.host
         device = self._directory.find(aor)
         facts = {"device_id": device.device_id} if device is not None else {}
-        # systemd/fail2ban reads this line: its event, reason and source.
+        # systemd/fail2ban reads this line, whose facts must come in this order.
         log.warning(
             "registration.refused",
             aor=aor,

@@ -38,7 +38,7 @@ def test_a_socket_takes_the_zone_by_its_number(address: Address, taken: tuple[ob
 
 
 def test_a_zone_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(OSError, match="no-such-link|No such device|interface"):
+    with pytest.raises(OSError, match="interface"):
         socket_address(Address("fe80::1%no-such-link", 5060))
 
 
