@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NOBODY = "df7jal23ls0d.invalid"
 """What browsers write in Via and Contact, as in the examples of RFC 7118 8.1."""
 SOON = 0.15
+PINGS = 20_000
 
 
 class Browser:
@@ -165,6 +166,35 @@ async def test_a_ping_of_the_websocket_is_answered(connect: Connect) -> None:
     pong = await browser.socket.receive(WAIT)
 
     assert (aiohttp.WSMsgType.PONG, b"there?") == (pong.type, bytes(pong.data))
+
+
+async def test_a_flood_of_pings_leaves_others_their_turn(connect: Connect, endpoint: Endpoint) -> None:
+    """Each has its pong, and the loop is never held for them all."""
+    flooding = await StreamPhone.connect(endpoint.bound[0][1])
+    flooding.send(
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Protocol: sip\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    await asyncio.wait_for(flooding.reader.readuntil(b"\r\n\r\n"), WAIT)
+    other = await connect()
+    flooding.send(b"\x89\x80\0\0\0\0" * PINGS)
+    pongs = asyncio.create_task(flooding.reader.readexactly(2 * PINGS))
+
+    assert 200 == await other.ask()
+    assert not pongs.done()
+    assert b"\x8a\x00" * PINGS == await asyncio.wait_for(pongs, WAIT)
+    await flooding.close()
+
+
+async def test_what_is_no_http_is_not_logged_as_our_fault(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody can send it without end."""
+    peer = await StreamPhone.connect(endpoint.bound[0][1])
+    peer.send(b"\0\xff no HTTP\r\n\r\n")
+    answer = await peer.until_closed()
+    await peer.close()
+
+    assert b"400" in answer.partition(b"\r\n")[0]
+    assert [] == caplog.records
 
 
 async def test_noise_is_dropped_and_the_connection_goes_on(connect: Connect, endpoint: Endpoint) -> None:

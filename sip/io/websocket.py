@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import ClientError, WSMsgType, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from sip.errors import TransportFailed
 from sip.io.pool import MAX_UNSENT, flow_of
@@ -37,7 +39,9 @@ class WebSocketServer(web.Server):
     """Speaks HTTP on the connections of a pool until each is a WebSocket; `door` makes the protocol of one."""
 
     def __init__(self, pool: ConnectionPool) -> None:
-        super().__init__(self._serve, access_log=None, keepalive_timeout=pool.limits.message, lingering_time=0.0)
+        super().__init__(
+            self._serve, access_log=None, logger=_faults(), keepalive_timeout=pool.limits.message, lingering_time=0.0
+        )
         self._pool = pool
         self._left: dict[RequestHandler, Callable[[], None]] = {}
         self._deadlines: dict[RequestHandler, asyncio.TimerHandle] = {}
@@ -70,6 +74,7 @@ class WebSocketServer(web.Server):
             heartbeat=PING_INTERVAL,
             timeout=CLOSE_TIMEOUT,
             compress=False,
+            autoping=False,
             max_msg_size=MAX_MESSAGE,
         )
         await socket.prepare(request)
@@ -113,6 +118,8 @@ class WebSocketConnection:
                     self._receive(frame.data.encode())
                 elif frame.type is WSMsgType.BINARY:
                     self._receive(frame.data)
+                elif frame.type is WSMsgType.PING:
+                    await self._socket.pong(frame.data)
                 # What waits is given without a pause; others must have their turn.
                 await asyncio.sleep(0)
         finally:
@@ -169,3 +176,15 @@ class WebSocketConnection:
             self.abort()
         else:
             self._deadline = self._loop.call_at(self._patience.deadline, self._on_deadline)
+
+
+def _faults() -> logging.Logger:
+    """Return a logger that says nothing of what is no HTTP, for anybody can send that without end."""
+
+    def is_ours(record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+    logger = logging.getLogger(__name__)
+    if not logger.filters:
+        logger.addFilter(is_ours)
+    return logger
