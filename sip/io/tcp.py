@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from sip.errors import ParseError, TransportFailed
@@ -122,7 +123,7 @@ class StreamConnection(asyncio.Protocol):
     def _work(self) -> None:
         """Hand on what has come: for a turn, and the rest in later turns of the loop."""
         inbox = self._inbox
-        until = self._loop.time() + TURN
+        until = monotonic() + TURN  # the loop's own time may stand still for a whole turn
         while inbox:
             if self.flow is None or self._transport is None or self._transport.is_closing():
                 return
@@ -133,7 +134,7 @@ class StreamConnection(asyncio.Protocol):
                 self._pool.receive(message, self.flow)
             else:
                 self._transport.write(PONG)
-            if self._loop.time() > until:
+            if monotonic() > until:
                 break
         if not inbox:
             self._cut(b"")

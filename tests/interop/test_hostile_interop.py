@@ -59,11 +59,14 @@ def written(path: Path, lines: list[str]) -> str:
     return str(path)
 
 
-def test_svmap_does_not_find_a_daemon_that_drops_strangers(scan: Callable[..., str], tmp_path: Path) -> None:
-    """A known scanner gets no answer to its OPTIONS."""
+@pytest.mark.parametrize("method", ["OPTIONS", "INVITE", "MESSAGE", "CANCEL"])
+def test_svmap_does_not_find_a_daemon_that_drops_strangers(
+    scan: Callable[..., str], tmp_path: Path, method: str
+) -> None:
+    """A known scanner gets no answer to whatever it asks, known to us or not."""
     daemon = Roost(tmp_path / "roost", {"sip": {"drop_strangers": True}}).create().start()
     try:
-        output = scan(daemon, "svmap")
+        output = scan(daemon, "svmap", "-m", method)
     finally:
         daemon.stop()
 
