@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sip.errors import ParseError
-from sip.headers import NameAddr, parse_seconds
+from sip.headers import NameAddr, parse_seconds, quote
 from sip.location import Binding, BindingChanges, Reach
 from sip.message import Request, Response
 from sip.uri import SipUri
@@ -239,6 +239,9 @@ def _answer(request: Request, bindings: Sequence[Binding], changes: BindingChang
     if request.lines("Path"):
         response.set("Path", *request.lines("Path"))
         response.add("Supported", "path")
+    elif any(binding.reg_id for binding in changes.put) and "outbound" in request.tokens("Supported"):
+        # RFC 5626 6: tells the phone that its flows count. Not through a proxy, which would have to keep them too.
+        response.add("Require", "outbound")
     return RegisterResult(response, changes)
 
 
@@ -247,7 +250,7 @@ def _contact(binding: Binding, now: float) -> str:
     if binding.q != 1.0:
         text += f";q={binding.q:.3g}"
     if binding.instance:
-        text += f';+sip.instance="{binding.instance}"' + (f";reg-id={binding.reg_id}" if binding.reg_id else "")
+        text += f";+sip.instance={quote(binding.instance)}" + (f";reg-id={binding.reg_id}" if binding.reg_id else "")
     return text
 
 

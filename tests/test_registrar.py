@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sip.flow import Address, Flow, Transport
+from sip.headers import NameAddr
 from sip.location import Binding, LocationTable
 from sip.message import Request, parse_message
 from sip.registrar import MAX_PATH, MAX_WISHES, RegisterResult, Registrant, RegistrarPolicy, process_register
@@ -215,6 +216,35 @@ def test_path_is_kept_and_returned() -> None:
 
     assert registrar.bindings()[0].path == ("<sip:p1;lr>", "<sip:p2;lr>")
     assert result.response.values("Path") == ["<sip:p1;lr>", "<sip:p2;lr>"]
+
+
+@pytest.mark.parametrize(
+    ("contact", "headers", "required"),
+    [
+        pytest.param(
+            '<sip:b@h>;+sip.instance="<urn:uuid:1>";reg-id=1', "Supported: outbound\r\n", ["outbound"], id="flow"
+        ),
+        pytest.param('<sip:b@h>;+sip.instance="<urn:uuid:1>";reg-id=1', "", [], id="phone-does-not-know-it"),
+        pytest.param("<sip:b@h>", "Supported: outbound\r\n", [], id="no-flow"),
+        pytest.param(
+            '<sip:b@h>;+sip.instance="<urn:uuid:1>";reg-id=1',
+            "Supported: outbound, path\r\nPath: <sip:p;lr>\r\n",
+            [],
+            id="through-a-proxy",
+        ),
+    ],
+)
+def test_a_phone_is_told_that_its_flows_count(contact: str, headers: str, required: list[str]) -> None:
+    """RFC 5626 6."""
+    assert required == Registrar()(_register(contact, headers=headers)).response.values("Require")
+
+
+def test_an_instance_with_quotes_does_not_break_out_of_them() -> None:
+    registrar = Registrar()
+    result = registrar(_register('<sip:b@h>;+sip.instance="<urn:\\"x>";reg-id=1'))
+    (address,) = map(NameAddr.parse, result.response.values("Contact"))
+
+    assert '<urn:"x>' == registrar.bindings()[0].instance == address.param("+sip.instance")
 
 
 @pytest.mark.parametrize(

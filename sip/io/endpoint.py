@@ -30,6 +30,7 @@ from sip.io.udp import UdpListener
 from sip.io.ways import Ways
 from sip.io.websocket import WebSocketServer
 from sip.message import Request, Response, parse_message
+from sip.stun import answer_binding
 from sip.uas import inspect
 from sip.via import MAGIC_COOKIE, Via
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 KEEPALIVES: Final = frozenset({b"\r\n\r\n", b"\r\n", b"\0", b""})
-"""Datagrams that only keep a NAT open (RFC 5626 4.4.2 has STUN for it; phones send these)."""
+"""Datagrams that only keep a NAT open: many phones send these in the place of STUN (RFC 5626 4.4.2)."""
 
 KEEPALIVE_LENGTH: Final = max(map(len, KEEPALIVES))
 BATCH: Final = 64  # messages that are parsed before the first of them is handled
@@ -245,6 +246,9 @@ class Endpoint:
         except ParseError as fault:
             self._unreadable(fault, flow, data)
             return
+        except Exception:
+            self._failed(flow)
+            return
         if len(self._parsed) == 1:
             self._loop.call_soon(self._handle_parsed)
         elif len(self._parsed) >= BATCH:
@@ -263,12 +267,25 @@ class Endpoint:
             except ParseError as fault:
                 self._unreadable(fault, flow, data)
             except Exception:
-                self.transactions.dropped["our fault"] += 1
-                log.exception("message.failed", flow=str(flow))
+                self._failed(flow)
+
+    def _failed(self, flow: Flow) -> None:
+        self.transactions.dropped["our fault"] += 1
+        log.exception("message.failed", flow=str(flow))
 
     def _unreadable(self, fault: ParseError, flow: Flow, data: bytes) -> None:
+        if flow.transport is Transport.UDP and self._keep_open(data, flow):
+            return
         self.transactions.dropped["unreadable message"] += 1
         log.debug("message.unreadable", flow=str(flow), reason=fault.reason, excerpt=repr(data[:EXCERPT]))
+
+    def _keep_open(self, data: bytes, flow: Flow) -> bool:
+        """Answer a STUN keepalive; False where it is none."""
+        answer = answer_binding(data, flow.remote)
+        if answer is not None:
+            with contextlib.suppress(TransportFailed):
+                self._send(answer, flow)
+        return answer is not None
 
     def _receive_request(self, request: Request, flow: Flow) -> None:
         if not self._user.is_welcome(request, flow):
