@@ -47,7 +47,7 @@ class DeafRegistrar(Endpoint):
             sip = {"username": name, "password": "correct-horse", **method}
             directory.changed(None, Document(Kind.DEVICE, "a", name, "1-a", 0, 0, {"sip": sip}, {}))
         self.presence = Presence(_Forgetful(), directory)  # type: ignore[arg-type]  # of the store it needs only this
-        dispatcher.registrar = Registration(
+        self.registration = dispatcher.registrar = Registration(
             self,
             directory,
             self.presence,
@@ -63,6 +63,7 @@ class DeafRegistrar(Endpoint):
         """Receive the message, and return what is sent at once."""
         self.sent.clear()
         self.receive(wire, flow)
+        self._settle()
         return list(self.sent)
 
     def take_stream(self, *segments: bytes) -> None:
@@ -74,6 +75,7 @@ class DeafRegistrar(Endpoint):
                 while cut:
                     for message in cut:
                         self.receive(message, CONNECTION)
+                        self._settle()
                     cut = framer.feed(b"")
         except ParseError:
             pass
@@ -82,6 +84,11 @@ class DeafRegistrar(Endpoint):
     def faults(self) -> int:
         """How many messages met a fault of ours."""
         return self.transactions.dropped["our fault"]
+
+    def _settle(self) -> None:
+        """Do at once what would be done in the next turns of the loop, and fail where that fails."""
+        self._handle_parsed()
+        self.registration._work()
 
     def _send(self, data: bytes, flow: Flow, to: Address | None = None) -> None:
         self.sent.append(data)

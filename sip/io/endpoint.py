@@ -247,7 +247,8 @@ class Endpoint:
             self._unreadable(fault, flow, data)
             return
         except Exception:
-            self._failed(flow)
+            self.transactions.dropped["our fault"] += 1
+            log.exception("message.failed", flow=str(flow))
             return
         if len(self._parsed) == 1:
             self._loop.call_soon(self._handle_parsed)
@@ -267,11 +268,8 @@ class Endpoint:
             except ParseError as fault:
                 self._unreadable(fault, flow, data)
             except Exception:
-                self._failed(flow)
-
-    def _failed(self, flow: Flow) -> None:
-        self.transactions.dropped["our fault"] += 1
-        log.exception("message.failed", flow=str(flow))
+                self.transactions.dropped["our fault"] += 1
+                log.exception("message.failed", flow=str(flow))
 
     def _unreadable(self, fault: ParseError, flow: Flow, data: bytes) -> None:
         if flow.transport is Transport.UDP and self._keep_open(data, flow):
