@@ -75,6 +75,17 @@ def test_sigterm_keeps_the_registrations_too(own_roost: Roost, sipp_phone: Calla
     assert own_roost.registered() == {device.id}
 
 
+def test_a_nonce_from_before_a_restart_is_good(own_roost: Roost, sipp_phone: Callable[..., SippPhone]) -> None:
+    """Its key is in the database: a restart does not make all phones ask twice."""
+    device = own_roost.create_device()
+    phone = sipp_phone(own_roost, device)
+    assert phone.register().status == 200
+    assert own_roost.stop() == 0
+    own_roost.start()
+
+    assert phone.send_register(authorized=True).status == 200
+
+
 def test_a_nonce_that_is_no_longer_known_is_called_stale(
     own_roost: Roost, sipp_phone: Callable[..., SippPhone]
 ) -> None:
