@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from registrar_rig import GOOD, Phone, Server
+from structlog.testing import capture_logs
 
+from api.ports import Document, Kind
 from daemon.presence import now
 from daemon.store import Store
 from sip.digest import Algorithm, Credentials
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from api.ports import JsonObject
     from sip.message import Request
 
 AOR = Aor("bob@acme.test")
@@ -353,13 +358,42 @@ async def test_what_is_no_utf_8_is_stored_shown_and_sent_back_as_it_was(server: 
     assert 0 == server.endpoint.transactions.dropped["our fault"]
 
 
-@pytest.mark.parametrize("credentials", [GOOD, Credentials("bob", "wrong")], ids=["right-password", "wrong-password"])
-async def test_a_disabled_device_looks_like_a_wrong_password(
-    server: Server, phone: Phone, credentials: Credentials
-) -> None:
-    """Contract 5.12: also in what comes of several attempts."""
+def switch_off(server: Server, kind: Kind) -> None:
+    """Disable what the device needs to register."""
     device = server.directory.find(AOR)
     assert device is not None
-    device.enabled = False
+    ids = {Kind.DEVICE: device.device_id, Kind.USER: "owner", Kind.ACCOUNT: device.account_id}
+    if kind is Kind.DEVICE:
+        device.enabled = False
+    else:
+        device.owner_id = "owner"
+        data: JsonObject = {"enabled": False, "realm": "acme.test"}
+        old = Document(kind, device.account_id, ids[kind], "1-a", 0, 0, {"realm": "acme.test"}, {})
+        server.directory.changed(old if kind is Kind.ACCOUNT else None, dataclasses.replace(old, data=data))
 
-    assert [401, 401, 403] == [(await phone.register(credentials)).status for _ in range(3)]
+
+@pytest.mark.parametrize(
+    ("off", "credentials", "reason"),
+    [
+        pytest.param(None, Credentials("bob", "wrong"), "wrong", id="wrong-password"),
+        pytest.param(None, Credentials("eve", "correct-horse"), "unknown-user", id="unknown-user"),
+        pytest.param(Kind.DEVICE, GOOD, "device-disabled", id="disabled-device"),
+        pytest.param(Kind.USER, GOOD, "owner-disabled", id="disabled-owner"),
+        pytest.param(Kind.ACCOUNT, GOOD, "account-disabled", id="disabled-account"),
+    ],
+)
+async def test_all_who_may_not_register_look_alike(
+    server: Server, phone: Phone, off: Kind | None, credentials: Credentials, reason: str
+) -> None:
+    """Contract 5.12: in each answer and in what comes of several attempts. The log tells them apart."""
+    if off is not None:
+        switch_off(server, off)
+    with capture_logs() as logged:
+        first = await phone.ask(phone.request(to=f"sip:{credentials.username}@acme.test"))
+        answers = [await phone.register(credentials, to=f"sip:{credentials.username}@acme.test") for _ in range(3)]
+
+    assert [401, 401, 403] == [answer.status for answer in answers]
+    assert [401, list(first.names())] == [first.status, list(answers[0].names())]
+    challenges = [re.sub('nonce="[^"]+"', "", answer.one("WWW-Authenticate")) for answer in (first, *answers[:2])]
+    assert {'Digest realm="acme.test", , algorithm=MD5, qop="auth"'} == set(challenges)
+    assert {reason} == {line["reason"] for line in logged if line["event"] == "registration.refused"}
