@@ -61,19 +61,17 @@ class Dispatcher:
 
     def on_request(self, request: Request, transaction: ServerTransaction) -> None:
         """Give the request to its dialog or the registrar, or answer it (RFC 3261 8.2.1, 12.2.2)."""
-        # A REGISTER has no dialog, whatever its To says.
-        tagged = request.method != "REGISTER" and request.to.tag is not None
-        if tagged and self.dialogs.on_dialog_request(request, transaction):
+        if request.method == "REGISTER":  # which has no dialog, whatever its To says
+            self.registrar.on_register(request, transaction)
             return
-        if tagged:
-            transaction.respond_and_forget(Response.to_request(request, 481))
-        else:
+        self.presence.heard_from(request.from_.uri, transaction.flow)
+        if request.to.tag is None:
             self._on_outside_request(request, transaction)
+        elif not self.dialogs.on_dialog_request(request, transaction):
+            transaction.respond_and_forget(Response.to_request(request, 481))
 
     def _on_outside_request(self, request: Request, transaction: ServerTransaction) -> None:
-        if request.method == "REGISTER":
-            self.registrar.on_register(request, transaction)
-        elif request.method == "OPTIONS":
+        if request.method == "OPTIONS":
             transaction.respond_and_forget(options_answer(request))
         elif request.method == "INVITE":
             log.debug("invite.refused", caller=request.one("From"), call_id=request.call_id, reason="not routed")

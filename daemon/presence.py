@@ -15,7 +15,9 @@ import structlog
 
 from api.body import mend
 from api.ports import GREGORIAN_EPOCH, Registration
+from sip.errors import ParseError
 from sip.location import Binding, BindingChanges, LocationTable
+from sip.uri import Aor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from daemon.directory import Directory
     from daemon.store import StoredBindings
     from sip.flow import Flow
-    from sip.uri import Aor
 
 log = structlog.get_logger(__name__)
 
@@ -113,6 +114,16 @@ class Presence:
         """Note that a phone sent something, with the seconds that it took to answer us."""
         if binding.heard(now(), latency):
             self._note(Happening.REACHABLE, binding)
+
+    def heard_from(self, sender: str, flow: Flow) -> None:
+        """Note that a request came in the name of an AOR; it is a sign of life of the phone whose flow it came by."""
+        try:
+            aor = Aor.parse(sender)
+        except ParseError:
+            return
+        for binding in self.aor_bindings(aor):
+            if binding.flow == flow:
+                self.heard(binding)
 
     def lost(self, binding: Binding) -> None:
         """Note that a phone cannot be reached."""

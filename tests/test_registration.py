@@ -16,6 +16,7 @@ from api.ports import Document, Kind
 from daemon.presence import now
 from daemon.store import Store
 from sip.digest import Algorithm, Credentials
+from sip.location import Reach
 from sip.offenders import SILENCE_AFTER
 from sip.uri import Aor
 
@@ -316,6 +317,21 @@ async def test_who_guessed_is_silenced_unless_a_phone_is_registered_there(server
     assert 200 == (await other.register()).status
     transport.close()
     await again.stop()
+
+
+async def test_any_request_of_a_phone_is_a_sign_of_life(server: Server, phone: Phone) -> None:
+    """By the flow it registered on; in its name by another one, it is not."""
+    await phone.register()
+    (binding,) = server.presence.aor_bindings(AOR)
+    server.presence.lost(binding)
+    wire = phone.request().encode().replace(b"REGISTER", b"OPTIONS")
+    transport, other = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=server.address)
+    for each, reach in ((other, Reach.UNREACHABLE), (phone, Reach.REACHABLE)):
+        each.transport.sendto(wire)  # type: ignore[attr-defined]
+        assert 200 == (await asyncio.wait_for(each.answers.get(), 5)).status
+
+        assert reach is binding.reach
+    transport.close()
 
 
 async def test_a_clock_that_jumps_loses_nobody(server: Server, phone: Phone) -> None:
