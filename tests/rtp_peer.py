@@ -84,6 +84,12 @@ class RtpPeer(asyncio.DatagramProtocol):
         self._to = ("127.0.0.1", port)
         self._playing = asyncio.create_task(self._play())
 
+    def description(self, *rows: str) -> bytes:
+        """Return what SDP says of it."""
+        lines = ["v=0", "o=x 1 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
+        lines += [f"m=audio {self.port} RTP/AVP 0 101", "a=rtpmap:101 telephone-event/8000", *rows]
+        return "".join(f"{line}\r\n" for line in lines).encode()
+
     def press(self, key: str) -> None:
         """Press a key, in the place of the tone (RFC 4733 2.5)."""
         code = KEYS.index(key)

@@ -47,7 +47,7 @@ class Conversation:
         branch, peer = BRANCHES[side], self.peer(side)
         peer.play(rtp_port(self.media.invite(branch)))
         self.media.choose(branch)
-        self.media.answered(side, described(peer))
+        self.media.answered(side, peer.description())
         self.media.taken(side)
 
     def join(self) -> None:
@@ -72,12 +72,6 @@ async def conversation(supervisor: MediaSupervisor, *, early_media: bool = False
     async with RtpPeer(440) as device, RtpPeer(1000) as number:
         yield Conversation(bridge, media, device, number)
     bridge.close()
-
-
-def described(peer: RtpPeer, *rows: str) -> bytes:
-    lines = ["v=0", "o=x 1 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
-    lines += [f"m=audio {peer.port} RTP/AVP 0 101", "a=rtpmap:101 telephone-event/8000", *rows]
-    return "".join(f"{line}\r\n" for line in lines).encode()
 
 
 def rtp_port(offer: bytes) -> int:
@@ -132,7 +126,7 @@ async def test_early_media_is_heard_before_the_answer(supervisor: MediaSuperviso
     async with conversation(supervisor, early_media=True) as talk:
         talk.answer(Side.A)
         talk.number.play(rtp_port(talk.media.invite(BRANCHES[Side.B])))
-        talk.media.rang(BRANCHES[Side.B], described(talk.number))
+        talk.media.rang(BRANCHES[Side.B], talk.number.description())
         await until(lambda: talk.device.share(1000) > HEARD, "the device hears the network")
 
 
@@ -155,13 +149,13 @@ async def test_a_held_phone_hears_nothing_and_is_heard_again_later(supervisor: M
         talk.join()
         await until(lambda: talk.device.share(1000) > HEARD, "they talk")
         before = rtp_port(talk.media.invite(BRANCHES[Side.A]))
-        held = talk.media.hold(Side.A, described(talk.device, "a=inactive"))
+        held = talk.media.hold(Side.A, talk.device.description("a=inactive"))
         assert b"a=inactive" in held
         await asyncio.sleep(0.1)
         heard = len(talk.device.heard)
         await asyncio.sleep(0.2)
         assert heard == len(talk.device.heard)
-        assert before == rtp_port(talk.media.hold(Side.A, described(talk.device)))
+        assert before == rtp_port(talk.media.hold(Side.A, talk.device.description()))
         await until(
             lambda: len(talk.device.heard) > heard + 8000 and talk.device.share(1000) > HEARD, "they talk again"
         )
@@ -174,7 +168,7 @@ async def test_a_phone_may_move_its_media(supervisor: MediaSupervisor) -> None:
         await until(lambda: talk.number.share(440) > HEARD, "they talk")
         await talk.device.stop()
         moved.play(rtp_port(talk.media.invite(BRANCHES[Side.A])))
-        talk.media.hold(Side.A, described(moved))
+        talk.media.hold(Side.A, moved.description())
         await until(lambda: moved.share(1000) > HEARD, "the number is heard there")
         await until(lambda: talk.number.share(700) > 0.5, "and it is heard at the number's")
 

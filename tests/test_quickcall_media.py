@@ -150,6 +150,22 @@ async def test_the_worker_is_let_go_when_the_call_ends(world: World) -> None:
     assert 1 == worker.closed
 
 
+async def test_of_a_user_s_phones_the_first_that_answers_has_the_worker(world: World) -> None:
+    """All are offered the same end of it, each in its own codecs; those that were slower are cancelled."""
+    slow = world.device("1001", 5001, **with_codecs("PCMA"))
+    fast = world.device("1003", 5003, **with_codecs("G722"))
+    world.device("1002", 5002)
+    await world.call(slow, fast, bypass=False)
+    one, two = world.sip.take("INVITE"), world.sip.take("INVITE").answer(200, sdp(4003), tag="fast")
+    await settle()
+
+    assert WORKER_PORTS[Side.A] == offered(one).media[0].port == offered(two).media[0].port
+    assert (("8", "101"), ("9", "101")) == (offered(one).media[0].formats, offered(two).media[0].formats)
+    assert one.cancelled is not None
+    assert 4003 == world.workers.given[-1].said[Side.A].media[0].port
+    assert 1 == len(world.workers.given)
+
+
 async def test_a_device_that_enforces_security_is_refused_with_the_reason(world: World) -> None:
     """The worker has no SRTP, and nothing goes in clear (contract 6.7)."""
     with pytest.raises(MediaUnavailable, match="enforce_security"):

@@ -14,15 +14,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 from roost_process import Roost, eventually
+from rtp_peer import RtpPeer
 
 from daemon.demo_phones import Baresip, PhoneAccount
 from daemon.demo_tone import tone_share
+from sip.flow import Address, Transport
+from sip.io.endpoint import Endpoint
+from sip.message import Response
+from sip.sdp import CONTENT_TYPE, SessionDescription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from roost_process import Device
     from sipp_phone import SippPhone
+
+    from sip.flow import Flow
+    from sip.io.transactions import ServerTransaction
+    from sip.message import Request
 
 pytest.importorskip("pjsua2", reason="pjsua2-pybind11 has no wheel for this Python")
 pytestmark = pytest.mark.interop
@@ -170,6 +179,68 @@ async def test_the_device_hears_ringing_while_the_number_rings(
         await talk.kept("cancelled")
 
     assert heard(talk.phones[0], 440) + heard(talk.phones[0], 480) > HEARD
+
+
+class FarEnd:
+    """What the route leads to: it plays before it answers. Implements `sip.io.endpoint.TransactionUser`."""
+
+    def __init__(self, media: RtpPeer) -> None:
+        self._media = media
+        self._endpoint = Endpoint(self)
+
+    async def listen(self, port: int) -> None:
+        await self._endpoint.listen(Transport.UDP, Address("127.0.0.1", port))
+
+    async def close(self) -> None:
+        await self._endpoint.close()
+
+    def is_welcome(self, _request: Request, _flow: Flow) -> bool:
+        return True
+
+    def on_request(self, request: Request, transaction: ServerTransaction) -> None:
+        if request.method == "INVITE":
+            self._media.play(SessionDescription.parse(request.body).media[0].port)
+        self._respond(request, transaction, 183 if request.method == "INVITE" else 200)
+
+    def on_ack(self, request: Request, flow: Flow) -> None:
+        """Take no notice."""
+
+    def on_flow_lost(self, flow: Flow) -> None:
+        """Take no notice."""
+
+    def _respond(self, request: Request, transaction: ServerTransaction, status: int) -> None:
+        response = Response.to_request(request, status, to_tag="far")
+        if request.method == "INVITE":
+            response.set("Contact", "<sip:far@127.0.0.1>")
+            response.set("Content-Type", CONTENT_TYPE)
+            response.body = self._media.description()
+        transaction.respond(response)
+
+
+@pytest.mark.parametrize(
+    ("query", "tones"),
+    [pytest.param("", (440, 480), id="ignored"), pytest.param("?ignore-early-media=false", (1000,), id="wanted")],
+)
+async def test_what_a_number_plays_before_it_answers_is_heard_where_that_is_wanted(
+    few: Callable[..., Roost], peer: Callable[[str], None], tmp_path: Path, query: str, tones: tuple[int, ...]
+) -> None:
+    """Kazoo's default is to ignore it, and then the device hears our ringing."""
+    peer("baresip")
+    roost = few(workers=0)
+    async with AsyncExitStack() as stack:
+        far_end = FarEnd(await stack.enter_async_context(RtpPeer(1000)))
+        await far_end.listen(roost.route_port)
+        stack.push_async_callback(far_end.close)
+        talk = await stack.enter_async_context(pair(roost, tmp_path))
+        answer = await asyncio.to_thread(roost.quickcall, talk.devices[0], "5551234", query)
+        assert answer.status == 200
+        await talk.phones[0].talks()
+        await asyncio.sleep(TALK)
+        assert "quickcall.connected" not in roost.log_text()
+        await talk.phones[0].hang_up()
+        await talk.phones[0].hung_up()
+
+    assert sum(heard(talk.phones[0], tone) for tone in tones) > HEARD
 
 
 async def test_a_phone_that_holds_the_other_is_not_heard_until_it_comes_back(
