@@ -137,7 +137,7 @@ class Roost:
         )
         presence.subscribe(_trusting(endpoint, registration), Happening.REGISTERED, Happening.REFRESHED)
         tap = Tap(endpoint)
-        self._export(tap)
+        hep = self._export(tap)
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
         await webhooks.load()
@@ -180,7 +180,9 @@ class Roost:
         vitals = self._vitals = Vitals(endpoint, store.values)
         self._undo("vitals", vitals.close)
         requests = RequestFigures()
-        parts = Parts(version("roost"), endpoint, presence, registration, calls, store, media, watch, requests, api)
+        parts = Parts(
+            version("roost"), endpoint, presence, registration, calls, store, media, watch, requests, api, hep
+        )
         url = await self._serve_http(api, Health(Metrics(parts), vitals), requests)
         self._undo("listeners", events.close)
         garbage.begin()
@@ -230,15 +232,17 @@ class Roost:
         realm = self._settings.sip.default_realm
         return Tracer(tap, self._directory, presence, is_own=endpoint.is_own, default_realm=realm)
 
-    def _export(self, tap: Tap) -> None:
+    def _export(self, tap: Tap) -> HepSender | None:
         """Send all messages to a Homer where one is configured."""
         hep = self._settings.hep
-        if hep.server:
-            host, _, port = hep.server.rpartition(":")
-            sender = HepSender(host.strip("[]"), int(port), capture_id=hep.capture_id, password=hep.password)
-            sender.start()
-            tap.attach(sender)
-            self._undo("hep", sender.close)
+        if not hep.server:
+            return None
+        host, _, port = hep.server.rpartition(":")
+        sender = HepSender(host.strip("[]"), int(port), capture_id=hep.capture_id, password=hep.password)
+        sender.start()
+        tap.attach(sender)
+        self._undo("hep", sender.close)
+        return sender
 
     def _webhooks(self, store: Store, events: EventBus) -> Webhooks:
         """Make what tells webhooks; it ends after everything that may have something to tell."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from daemon.registration import Registration
     from daemon.store import Store
     from sip.io.endpoint import Endpoint
+    from sip.io.hep import HepSender
     from sip.media.supervisor import MediaSupervisor
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,6 +47,8 @@ class Parts:
     loop: LoopWatch
     requests: RequestFigures
     api: Api
+    hep: HepSender | None = None
+    """None where nothing is exported."""
 
 
 class Metrics:
@@ -113,6 +116,10 @@ class Metrics:
         sides = {"server": transactions.servers, "client": transactions.clients}
         yield _gauges("roost_sip_transactions", "Transactions under way.", "side", sides)
         yield _gauge("roost_sip_connections", "TCP, TLS and WebSocket connections.", endpoint.connections)
+        hep = self._parts.hep
+        if hep is not None:
+            fates = {"sent": hep.sent, "lost": hep.lost}
+            yield _counter("roost_hep_packets", "Messages exported by HEP, by what became of them.", "outcome", fates)
         with suppress(OSError):
             expires = endpoint.certificate_expires()
             if expires is not None:

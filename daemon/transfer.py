@@ -11,7 +11,7 @@ import click
 
 from api.import_rules import ImportOptions, ImportReport, ImportRow, import_documents
 from api.ports import Kind, PageQuery
-from daemon.cli_client import find_account, with_daemon
+from daemon.cli_client import Refused, find_account, with_daemon
 from daemon.cli_config import act_as_owner, load_settings
 from daemon.cli_store import in_store
 from daemon.csv_devices import read_csv, write_csv
@@ -80,12 +80,15 @@ async def _by_api(client: Client, rows: Sequence[ImportRow], options: ImportOpti
         raise click.ClickException(
             f"that is more than the {API_LIMIT} bytes that the daemon takes in one piece: stop it, or split the file"
         )
-    if not options.dry_run and not options.skip_faulty:
-        # A refusal would be one sentence; the report of a dry run has every fault by itself.
-        tried = await client.ask("POST", f"/accounts/{account.id}/import", {**body, "dry_run": True})
-        if tried["data"]["faults"]:
-            return ImportReport(**tried["data"])
-    return ImportReport(**(await client.ask("POST", f"/accounts/{account.id}/import", body))["data"])
+    path = f"/accounts/{account.id}/import"
+    try:
+        answer = await client.ask("POST", path, body)
+    except Refused as refused:
+        if refused.status != 400:
+            raise
+        # The refusal is one sentence; the report of a dry run has every fault by itself.
+        answer = await client.ask("POST", path, {**body, "dry_run": True})
+    return ImportReport(**answer["data"])
 
 
 def _numbered(rows: Sequence[ImportRow]) -> list[ImportRow]:

@@ -99,3 +99,12 @@ def test_a_scan_would_be_seen(connection: sqlite3.Connection) -> None:
     """The test itself can fail."""
     (step,) = plan_of(connection, "SELECT data FROM documents WHERE data = :data")
     assert not ALLOWED.fullmatch(step)
+
+
+@pytest.mark.parametrize(("name", "step"), [
+    pytest.param("BY_SIP_USERNAME", "(account_id=? AND sip_username=?)", id="one-username-of-an-account"),
+    pytest.param("BATCH_CONFLICTS", "SEARCH d USING INDEX sqlite_autoindex_documents_1 (", id="those-written"),
+])  # fmt: skip
+def test_statement_of_an_import_reads_no_whole_account(connection: sqlite3.Connection, name: str, step: str) -> None:
+    """An import of ten thousand runs it as often."""
+    assert step in "\n".join(plan_of(connection, STATEMENTS[name]))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from api.ports import JsonObject
     from daemon.store.database import Database
+    from daemon.store.records import Columns
 
 _BY_NAME = {Kind.DEVICE: queries.BY_SIP_USERNAME, Kind.USER: queries.BY_LOGIN}
 
@@ -54,6 +55,7 @@ class StoredBatch:
         self._committed = committed
         self._claims = Claims()
         self._drafts: dict[str, tuple[Draft, Document | None]] = {}
+        self._columns: dict[str, Columns] = {}
         self._users: dict[str, str] = {}
 
     async def find(self, kind: Kind, *, document_id: str = "", username: str = "") -> Document | None:
@@ -81,7 +83,9 @@ class StoredBatch:
         if draft.id in self._drafts or (stored is None and await self._is_taken(draft)):
             raise DocumentExists(draft.id)
         self._drafts[draft.id] = draft, stored
-        self._claims.take(columns_of(draft.kind, draft.data, draft.private))
+        private = {**(stored.private if stored is not None else {}), **draft.private}
+        columns = self._columns[draft.id] = columns_of(draft.kind, draft.data, private)
+        self._claims.take(columns)
         if draft.kind is Kind.USER and (login := text_at(draft.data, "username")):
             self._users[login.lower()] = draft.id
 
@@ -131,7 +135,7 @@ class StoredBatch:
         self, connection: aiosqlite.Connection, changes: Sequence[Change], there: Mapping[str, object]
     ) -> None:
         new = [change.subject for change in changes]
-        values = [{**row_of(each), **columns_of(each.kind, each.data, each.private), "deleted": 0} for each in new]
+        values = [{**row_of(each), **self._columns[each.id], "deleted": 0} for each in new]
         await connection.executemany(INSERT, [each for each in values if each["id"] not in there])
         await connection.executemany(UPDATE, [each for each in values if each["id"] in there])
         devices = [each for each in new if each.kind is Kind.DEVICE]

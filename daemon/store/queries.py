@@ -83,7 +83,7 @@ WHERE account_id = :account_id AND id IN (SELECT value FROM json_each(:ids))
 
 BY_SIP_USERNAME = """
 SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
-WHERE account_id = :account_id AND sip_username = :name AND kind = 'device' ORDER BY id LIMIT 2
+WHERE account_id = :account_id AND sip_username = :name AND kind = 'device' LIMIT 2
 """
 
 BY_LOGIN = """
@@ -117,7 +117,7 @@ WHERE :sip_method = 'password' AND a.realm = :sip_realm AND d.sip_username = :si
 """The AOR of a device, its username in its own realm or else its account's, is unique in the whole system."""
 
 BATCH_CONFLICTS = """
-SELECT 1 FROM json_each(:ids) AS written JOIN documents d ON d.account_id = :account_id AND d.id = written.value
+SELECT 1 FROM json_each(:ids) AS written CROSS JOIN documents d ON d.account_id = :account_id AND d.id = written.value
 WHERE d.sip_method = 'password' AND d.sip_username IS NOT NULL AND (
     EXISTS (
         SELECT 1 FROM documents o
@@ -133,7 +133,10 @@ WHERE d.sip_method = 'password' AND d.sip_username IS NOT NULL AND (
     )
 ) LIMIT 1
 """
-"""Whether devices that were just written break what no UNIQUE index holds; the same rules for many at once."""
+"""Whether devices that were just written break what no UNIQUE index holds; the same rules for many at once.
+
+CROSS JOIN has SQLite begin with those that were written, however many others there are.
+"""
 
 USER_CONFLICTS = """
 SELECT 'username' AS rule FROM documents WHERE account_id = :account_id AND login = :login AND id <> :id

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,5 +142,7 @@ def test_homer_that_is_not_there_holds_nothing_up(sipp_phone: Callable[..., Sipp
                 assert phone.register().status == 200
             lost = [event for event in roost.log_events() if event["event"] == "hep.lost"]
             assert [event["level"] for event in lost].count("warning") == 1
+            metrics = urllib.request.urlopen(f"http://127.0.0.1:{roost.api_port}/metrics", timeout=10).read()
+            assert b'roost_hep_packets_total{outcome="lost"}' in metrics
         finally:
             roost.stop()
