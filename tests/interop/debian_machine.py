@@ -13,8 +13,8 @@ from roost_process import REPOSITORY
 if TYPE_CHECKING:
     from typing import IO
 
-MAKE_LIMIT: Final = 240.0
-BOOT_LIMIT: Final = 60.0
+MAKE_LIMIT: Final = 600.0
+BOOT_LIMIT: Final = 120.0
 COMMAND_LIMIT: Final = 120.0
 STOP_LIMIT: Final = 30.0
 PACKAGES: Final = "python3,libstdc++6,systemd,init-system-helpers"

@@ -160,6 +160,30 @@ def test_secret_comes_from_the_credential_store(machine: Machine) -> None:
     secret.unlink()
 
 
+def test_port_below_1024_takes_the_drop_in(machine: Machine) -> None:
+    """The doctor knows before the service does; with the one capability it binds and still has no other."""
+    configuration, drop_ins = machine.path("/etc/roost/roost.toml"), "/etc/systemd/system/roost.service.d"
+    before = configuration.read_text()
+    configuration.write_text(f'{before}[sip]\nlisten = ["udp:0.0.0.0:5060", "tcp:0.0.0.0:843"]\n')
+    doctor = machine.run("roost", "doctor")
+    without = machine.run("systemctl", "restart", "roost")
+    example = "/usr/share/doc/roost/examples/privileged-ports.conf"
+    machine.must("install", "-D", "--mode=644", example, f"{drop_ins}/privileged-ports.conf")
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "restart", "roost")
+    status = machine.must("cat", f"/proc/{machine.unit()['MainPID']}/status")
+
+    assert 1 == doctor.returncode
+    assert "tcp:0.0.0.0:843 is below 1024, and the service has no right to that" in doctor.stdout
+    assert without.returncode != 0
+    assert "CapEff:\t0000000000000400" in status
+    assert 0 == machine.run("roost", "doctor").returncode
+    machine.must("rm", "-r", drop_ins)
+    configuration.write_text(before)
+    machine.must("systemctl", "daemon-reload")
+    machine.must("systemctl", "restart", "roost")
+
+
 def test_upgrade_keeps_configuration_and_data(machine: Machine, package: Path, tmp_path: Path) -> None:
     """A later package asks nothing, keeps what the operator wrote, and runs when it is installed."""
     before = machine.unit()["MainPID"]
