@@ -26,9 +26,6 @@ def longest_block(roost: Roost) -> str:
 
 
 def allow_files(count: int) -> None:
-    """Let this process and those that it starts open as many files, as far as the system does."""
+    """Let this process and those that it starts open as many files. Raises ValueError where the system forbids it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and most < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
-    else:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(count, most)))
