@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from api.ports import StoreUnavailable
 from sip.flow import Address, Flow, Transport
+from sip.io.pool import TURN
 from sip.location import Binding
 from sip.uri import Aor
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     Done: TypeAlias = Callable[[Exception | None], None]
     Key: TypeAlias = tuple[Aor, str, str, int]
 
-MAX_PENDING = 200_000  # changes that wait for one transaction: twice all the phones of the largest system we test
+MAX_PENDING = 200_000  # changes that wait to be written: twice all the phones of the largest system we test
+MAX_BATCH = 500  # changes whose rows are made in one turn of the loop, some milliseconds
 _TRANSPORTS = {transport.value: transport for transport in Transport}
 _PATH_SEPARATOR = "\n"  # in no header value
 
@@ -63,6 +66,7 @@ class StoredBindings:
         self._wall = wall
         self._monotonic = monotonic
         self._open: _Batch | None = None
+        self._settled: deque[tuple[Done, Exception | None]] = deque()
         self.waiting = 0
         """How many callers of `save` have not been told yet."""
 
@@ -73,11 +77,11 @@ class StoredBindings:
         batch is stored.
         """
         batch = self._open
-        if batch is None:
+        if batch is None or len(batch.waiting) >= MAX_BATCH:
             batch = self._open = _Batch()
             future = self._database.submit(partial(self._write, batch))
             future.add_done_callback(partial(self._settle, batch))
-        if len(batch.changes) >= MAX_PENDING:
+        if self.waiting >= MAX_PENDING:
             asyncio.get_running_loop().call_soon(done, StoreUnavailable("too many bindings wait to be written"))
             return
         for binding in changes.removed:
@@ -113,9 +117,24 @@ class StoredBindings:
             self._open = None
         error = future.exception()
         reason = error if isinstance(error, Exception) else None
-        self.waiting -= len(batch.waiting)
-        for done in batch.waiting:
-            future.get_loop().call_soon(done, reason)
+        if not self._settled:
+            future.get_loop().call_soon(self._tell, future.get_loop())
+        self._settled.extend((done, reason) for done in batch.waiting)
+
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Call who waited, for a turn of the loop, and the rest in later ones."""
+        settled, until = self._settled, loop.time() + TURN
+        try:
+            while settled:
+                done, reason = settled.popleft()
+                self.waiting -= 1
+                done(reason)
+                if loop.time() > until:
+                    break
+        finally:
+            # The others have their turn also where one failed, which the loop logs.
+            if settled:
+                loop.call_soon(self._tell, loop)
 
 
 async def _remove_over(now: float, connection: aiosqlite.Connection) -> None:
