@@ -41,6 +41,7 @@ from api.auth import authorise, charge, find_account, identify_basic, identify_t
 from api.body import read_envelope, read_query
 from api.buckets import Buckets
 from api.call import Answer, Call, is_true, names
+from api.editions import Edition
 from api.errors import (
     ApiError,
     BadIdentifier,
@@ -57,6 +58,7 @@ from api.errors import (
 from api.kept import Kept, etag_of
 from api.locks import Locks
 from api.negotiation import check_accept, check_content_type, cors_headers, is_cross_origin
+from api.passages import MAX_PASSAGES, Passage, key_of, passage_of
 from api.pieces import WORTH_IT, Pieces
 from api.policy import Policy
 from api.ports import Kind, PortError
@@ -114,6 +116,7 @@ class Api:
         self.turned_away = 0
         """How many found all places taken."""
         self._kept = Kept()
+        self._passages: Edition[Passage] = Edition(MAX_PASSAGES)
 
     def reload(self, policy: Policy) -> None:
         """Serve by another policy from now on."""
@@ -173,6 +176,18 @@ class Api:
             self.under_way -= 1
 
     async def _serve(self, request: web.BaseRequest, call: Call) -> Answer:
+        edition = self._ports.documents.edition(), self._ports.tokens.edition()
+        key = key_of(request, call.path)
+        passage = self._passages.find(edition, key)
+        if passage is not None:
+            route = passage.let_in(call)
+        else:
+            route = await self._let_in(request, call)
+            if key is not None and (passage := passage_of(call, route, key)) is not None:
+                self._passages.keep(edition, key, passage)
+        return await route.handler(call)
+
+    async def _let_in(self, request: web.BaseRequest, call: Call) -> Route:
         tokens = self._find(call)
         call.query = read_query(request.rel_url.raw_query_string)
         if request.body_exists:
@@ -189,7 +204,7 @@ class Api:
         check_content_type(request)
         check_accept(call, route)
         await _find_documents(call)
-        return await route.handler(call)
+        return route
 
     def _find(self, call: Call) -> list[str]:
         version, *tokens = split(call.path) or [""]
@@ -338,14 +353,21 @@ def _facts(call: Call) -> dict[str, str]:
 
 def _json(call: Call, pieces: Sequence[bytes], status: int, headers: dict[str, str]) -> web.Response:
     headers["Content-Type"] = "application/json"
+    if call.has_parameters or "X-Pretty-Print" in call.headers:
+        pieces = _dress(call, pieces, headers)
+    large = max(map(len, pieces)) >= WORTH_IT
+    return web.Response(body=Pieces(pieces) if large else b"".join(pieces), status=status, headers=headers)
+
+
+def _dress(call: Call, pieces: Sequence[bytes], headers: dict[str, str]) -> Sequence[bytes]:
+    """Return the body as the request wants to see it."""
     if is_true(call.headers.get("X-Pretty-Print")) or is_true(call.value("pretty_print")):
         pieces = (envelope.indent(b"".join(pieces)),)
     callback = call.value("jsonp")
     if isinstance(callback, str) and envelope.CALLBACK.fullmatch(callback):
         headers["Content-Type"] = "application/javascript"
         pieces = envelope.wrap(pieces, callback)
-    large = max(map(len, pieces)) >= WORTH_IT
-    return web.Response(body=Pieces(pieces) if large else b"".join(pieces), status=status, headers=headers)
+    return pieces
 
 
 def _check_conditions(call: Call, etag: str | None) -> None:

@@ -79,6 +79,11 @@ class Call:
             raise InvalidCredentials
         return self.identity
 
+    @property
+    def has_parameters(self) -> bool:
+        """Whether `value` can find anything at all."""
+        return bool(self.query or self.data or self.root)
+
     def value(self, name: str) -> Json:
         """Return a parameter: from `data`, else the query string, else the envelope (contract 1.4)."""
         if isinstance(self.data, dict) and name in self.data:

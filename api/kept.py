@@ -5,10 +5,10 @@ They stand until a document is written, by whomever: `Documents.edition` tells.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
+from api.editions import Edition
 from api.shared import SharedReads
 
 if TYPE_CHECKING:
@@ -54,29 +54,19 @@ class Kept:
     """The listings of one edition."""
 
     def __init__(self) -> None:
-        self._edition: Hashable = None
-        self._listings: OrderedDict[Hashable, Listing] = OrderedDict()
+        self._listings: Edition[Listing] = Edition(MAX_LISTINGS)
         self._reads: SharedReads[Listing] = SharedReads()
 
     async def get(
         self, edition: Hashable, key: Hashable, read: Callable[[], Coroutine[None, None, Listing]]
     ) -> Listing:
         """Return a listing of this edition, read where it is not kept."""
-        if edition != self._edition:
-            self._listings.clear()
-            self._edition = edition
-        listing = self._listings.get(key)
+        listing = self._listings.find(edition, key)
         if listing is None:
             listing = await self._reads.read((edition, key), read)
-            self._keep(edition, key, listing)
+            if len(listing) <= MAX_BYTES:
+                self._listings.keep(edition, key, listing)
         return listing
-
-    def _keep(self, edition: Hashable, key: Hashable, listing: Listing) -> None:
-        if edition != self._edition or len(listing) > MAX_BYTES:
-            return
-        self._listings[key] = listing
-        if len(self._listings) > MAX_LISTINGS:
-            self._listings.popitem(last=False)
 
 
 def etag_of(data: bytes) -> str:

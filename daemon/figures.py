@@ -42,7 +42,7 @@ class RequestFigures:
     """What an HTTP application was asked."""
 
     def __init__(self) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.counts: Counter[tuple[str, int]] = Counter()
         """Requests, by method and status."""
         self.seconds = Histogram()
         """Time to answer; streams of events are not in it."""

@@ -34,11 +34,13 @@ class Front:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
         began = time.monotonic()
-        page = self._pages.get(request.rel_url.raw_path) if request.method in ("GET", "HEAD") else None
-        response = await (page or self._otherwise)(request)
+        handler = self._pages.get(request.rel_url.raw_path)
+        if handler is None or request.method not in ("GET", "HEAD"):
+            handler = self._otherwise
+        response = await handler(request)
         if self._figures is not None:
             method = request.method if request.method in METHODS else "other"
-            self._figures.counts[method, str(response.status)] += 1
+            self._figures.counts[method, response.status] += 1
             if isinstance(response, web.Response):
                 self._figures.seconds.observe(time.monotonic() - began)
         return response

@@ -79,7 +79,7 @@ class Metrics:
             ("method", "status"),
             "roost_api_requests",
             "API requests, by method and status.",
-            parts.requests.counts.items(),
+            (((method, str(status)), count) for (method, status), count in parts.requests.counts.items()),
         )
         yield _gauge("roost_api_requests_under_way", "API requests without an answer yet.", parts.api.under_way)
         turned_away = parts.api.turned_away

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from api.ports.documents import Document
 
 
@@ -25,6 +27,10 @@ class Tokens(Protocol):
 
     async def issue(self, identity: TokenIdentity) -> str:
         """Make a token that lives for `api.token_ttl` seconds and return it; it cannot be read again."""
+        ...
+
+    def edition(self) -> Hashable:
+        """Return another value after every end of a token and every change of a user or an account in this process."""
         ...
 
     async def identify(self, token: str) -> TokenIdentity | None:

@@ -119,6 +119,10 @@ class StoredTokens:
         await self._database.write(partial(self._issue, row))
         return token
 
+    def edition(self) -> int:
+        """Return another value after every end of a token and every change of a user or an account in this process."""
+        return self._cache.generation
+
     async def identify(self, token: str) -> TokenIdentity | None:
         """Return whom the token speaks for, or None where it is unknown, revoked or over."""
         if len(token) > MAX_TOKEN:
