@@ -64,14 +64,16 @@ async def _options(call: Call, reachable: Sequence[Target]) -> QuickcallOptions:
     number = _number(call)
     filtered = await filter_number(number, call.query.get("number_filter", "true"))
     name, shown = callee_id(reachable[0], filtered) if reachable else ("", "")
+    bypass = call.value("media") == "bypass"
     return QuickcallOptions(
         number=number,
         filtered_number=filtered,
         auto_answer=count_endpoints(reachable) == 1 and call.query.get("auto_answer", "true").lower() != "false",
         callee_name=_identity(call.value("cid-name")) or name,
         callee_number=_identity(call.value("cid-number")) or shown,
-        ignore_early_media=call.value("ignore-early-media") not in (False, "false"),
-        bypass=call.value("media") == "bypass",
+        # With bypass there is no early media: the device is told of the number's media when that has answered.
+        ignore_early_media=bypass or call.value("ignore-early-media") not in (False, "false"),
+        bypass=bypass,
         timeout=_timeout(call.value("timeout")),
         retain_caller_id=True,
     )

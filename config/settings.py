@@ -246,6 +246,10 @@ class QuickcallSettings(Section):
     max_calls: int = key(1000, Rule(least=1, most=10_000))
     """Calls that may be up at once; more are refused with 503."""
 
+    probe_interval: float = key(60.0, Rule(unit="seconds", least=1, most=3600))
+    """How often both phones of a call are asked by OPTIONS whether they are still there. One that does not answer has
+    died, and its call is ended half a minute later."""
+
     cdr_retention: int = key(30, Rule(unit="days", least=0, most=3650))
     """How long the records of calls that have ended are kept; 0 keeps none."""
 

@@ -26,6 +26,7 @@ from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
 from daemon.egress import anywhere, out_of_bounds
 from daemon.events import EventBus
+from daemon.extensions import Extensions
 from daemon.figures import RequestFigures
 from daemon.front import Front
 from daemon.garbage import GarbageRounds
@@ -52,6 +53,7 @@ from daemon.vendorfile import load_vendors
 from daemon.vitals import Vitals
 from daemon.webhook_client import WebhookClient
 from daemon.webhooks import Webhooks
+from sip.calllimits import CallLimits
 from sip.flow import Address, Transport
 from sip.io.endpoint import Endpoint
 from sip.io.hep import HepSender
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from api.server import Handler
     from config.listen import HostPort
     from config.settings import MediaSettings, Settings
+    from daemon.provisioning import DocumentListener
     from sip.location import Binding
 
 log = structlog.get_logger(__name__)
@@ -118,14 +121,17 @@ class Roost:
         qualifier = Qualifier(endpoint, presence, self._directory, self._vendors, settings.sip.qualify_interval)
         self._undo("qualify", qualifier.close)
         presence.subscribe(qualifier.happened, Happening.REGISTERED)
-        documents = Provisioning(store.documents, listeners=[self._directory, qualifier, webhooks], flusher=control)
+        extensions = Extensions()
+        listeners: list[DocumentListener] = [self._directory, extensions, qualifier, webhooks]
+        documents = Provisioning(store.documents, listeners=listeners, flusher=control)
         self._undo("flushes", documents.close)
         store.cdrs.days = settings.quickcall.cdr_retention
         media = await self._media(settings.media)
         calls = self._calls = LiveCalls(endpoint, events, most=settings.quickcall.max_calls, keep=store.cdrs.keep)
         self._undo("calls", calls.close)
         targets = Targets(endpoint, presence, self._directory, self._vendors, documents)
-        dialplan = Dialplan(endpoint, targets, self._directory, documents, settings.quickcall)
+        limits = CallLimits(probe=settings.quickcall.probe_interval)
+        dialplan = Dialplan(endpoint, targets, self._directory, extensions, documents, settings.quickcall)
         registration = Registration(
             endpoint,
             self._directory,
@@ -155,7 +161,7 @@ class Roost:
                 store.tokens,
                 presence,
                 control,
-                Quickcalls(calls, MediaModes(endpoint, media, settings.media.address), targets, dialplan),
+                Quickcalls(calls, MediaModes(endpoint, media, settings.media.address), targets, dialplan, limits),
                 jobs,
                 statuses=DeviceStatuses(presence, self._vendors, calls.in_call),
                 events=events,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 import structlog
 
+from daemon.callstory import CallStory
 from daemon.invitation import Invitation
 from daemon.openrequests import OpenRequests, refusal
-from daemon.order import describe
 from daemon.probe import Probe
 from sip import callevents as ev
 from sip.callflow import Callflow
@@ -35,15 +35,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_EVENTS: Final = {
-    ev.Stage.RINGING: "quickcall.ringing",
-    ev.Stage.ANSWERED: "quickcall.answered",
-    ev.Stage.CONNECTED: "quickcall.connected",
-}
-
 
 class Call:
-    """A call. Make it, `begin` it; it ends by itself, and then calls `on_over` once."""
+    """A call. Make it, `begin` it; it ends by itself, and calls `on_over` once when nothing of it is left."""
 
     def __init__(
         self,
@@ -52,16 +46,15 @@ class Call:
         dialogs: dict[DialogId, tuple[Call, ev.Leg]],
         chance: Callable[[], float],
         tell: Callable[[str, Mapping[str, object]], None],
+        keep: Callable[[CallRecord], None],
         on_over: Callable[[Call], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self.device_answered: asyncio.Future[Ending | None] = self._loop.create_future()
-        """Done with None when the device answers, or with the end where it does not."""
         self.over: asyncio.Future[None] = self._loop.create_future()
         self._sip = sip
         self._order = order
         self._dialogs = dialogs
-        self._on_event = tell
+        self._story = CallStory(order, tell, keep)
         self._on_over = on_over
         self._flow = Callflow(order.media, order.limits, chance)
         self._log = log.bind(**order.facts)
@@ -76,8 +69,6 @@ class Call:
         self._probe: Probe | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._search: asyncio.Task[None] | None = None
-        self._shown: dict[Side, Target] = {}
-        self._began = self._connected = self._loop.time()
 
     @property
     def account_id(self) -> str:
@@ -95,13 +86,18 @@ class Call:
 
     def begin(self) -> None:
         """Ring the device."""
-        self._tell("quickcall.started", branches=len(self._order.targets))
+        self._story.began()
         self._feed(ev.Start(len(self._order.targets), _keypress(self._order.targets)))
 
     @property
     def record(self) -> CallRecord:
         """What is known of its legs."""
         return self._order.record
+
+    @property
+    def device_answered(self) -> asyncio.Future[Ending | None]:
+        """Done with None when the device answers, or with the end where it does not."""
+        return self._story.device_answered
 
     def transfer(self, number: str) -> bool:
         """Let another number take the place of the one that the device talks to; False where that cannot be now."""
@@ -130,8 +126,7 @@ class Call:
     def rang(self, invitation: Invitation, body: bytes) -> None:
         """Learn that a 1xx other than 100 came."""
         branch, target = invitation.branch, invitation.target
-        self._shown[branch.side] = target
-        self.record.rang(target)
+        self._story.rang(branch.side, target, early_media=bool(body))
         self._feed(ev.Ringing(branch, b"" if target.quiet else body))
 
     def answered(self, invitation: Invitation, tag: str, leg: LiveLeg, response: Response) -> None:
@@ -139,7 +134,7 @@ class Call:
         key = ev.Leg(invitation.branch, tag)
         self._legs[key] = leg
         if self._flow.state is not ev.State.ENDED:
-            self._shown[invitation.branch.side] = invitation.target
+            self._story.answered(invitation.branch.side, invitation.target)
             self._dialogs[leg.dialog.id] = self, key
         event = ev.Answered(key, response.body)
         if invitation.target.by_uri:
@@ -149,8 +144,7 @@ class Call:
 
     def failed(self, invitation: Invitation, ending: Ending, response: Response | None) -> None:
         """Learn that a branch ended without a 2xx."""
-        if self._flow.ending is None:
-            self.record.failed(invitation.target, ending)
+        self._story.failed(invitation.target, ending)
         if invitation.target.divert is None or invitation.cancelled:
             self._feed(ev.Failed(invitation.branch, ending))
         else:
@@ -219,6 +213,8 @@ class Call:
             while self._inbox:
                 for effect in self._flow.handle(self._inbox.popleft()):
                     self._RUN[type(effect)](self, effect)
+                if self._flow.ending is not None:
+                    self._story.ended(self._flow.ending)
         finally:
             self._running = False
 
@@ -314,37 +310,17 @@ class Call:
             None if effect.seconds is None else self._loop.call_later(effect.seconds, self._feed, ev.TimedOut())
         )
 
-    # Telling
-
-    def _tell(self, name: str, **facts: object) -> None:
-        self._on_event(name, {**self._order.facts, **facts})
-
     def _report(self, effect: ev.Report) -> None:
         if effect.stage is ev.Stage.ENDED:
             self._end(effect.ending or Ending(Outcome.FAILED, None, 500, 41))
             return
-        facts: dict[str, object] = {}
-        if effect.side is not None:
-            target = self._shown[effect.side]
-            if effect.stage is ev.Stage.ANSWERED:
-                self.record.answered(target)
-            facts = {"side": effect.side.value, "leg": target.invitee.call_id, "leg_device": target.device_id}
-        self._tell(_EVENTS[effect.stage], **facts)
+        self._story.reached(effect.stage, effect.side)
         if effect.stage is ev.Stage.CONNECTED:
-            self._connected = self._loop.time()
             self._probe = Probe(self._order.limits.probe, self._talking, self._lose)
-        elif effect.stage is ev.Stage.ANSWERED and not self.device_answered.done():
-            self.device_answered.set_result(None)
 
     def _end(self, ending: Ending) -> None:
+        self._story.ended(ending)
         self._wait(ev.Wait(None))
-        self.record.ended(ending)
-        now = self._loop.time()
-        talked = round(now - self._connected, 3) if self._connected > self._began else 0.0
-        lasted = round(now - self._began, 3)
-        self._tell("quickcall.ended", **describe(ending), lasted=lasted, talked=talked, **self.record.summary())
-        if not self.device_answered.done():
-            self.device_answered.set_result(ending)
         if not self.over.done():
             self.over.set_result(None)
         self._on_over(self)
@@ -363,7 +339,6 @@ class Call:
         self._open.close()
         self._invitations.clear()
         self._targets.clear()
-        self._shown.clear()
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SIDES: Final = {Side.A: "device", Side.B: "number"}
 US: Final = "roost"
+UNHEARD: Final = "sent early media, which media=bypass does not pass on"
 NOT_BY_ITSELF: Final = "rang but did not auto-answer"
 
 
@@ -64,6 +65,13 @@ class CallRecord:
         told = self._legs[target.invitee.call_id]
         if told.leg.rang is None:
             told.leg = replace(told.leg, rang=self.wall())
+
+    def unheard(self, target: Target) -> bool:
+        """Note early media that nobody could hear; returns whether it is the leg's first."""
+        told = self._legs[target.invitee.call_id]
+        first = not told.leg.remark
+        told.leg = replace(told.leg, remark=UNHEARD)
+        return first
 
     def answered(self, target: Target) -> None:
         """Note the leg that a side has from now on, and join it with the other side's."""
@@ -175,7 +183,7 @@ def _over(leg: Leg, ending: Ending, now: float) -> Leg:
     return replace(
         leg,
         ended=now,
-        remark=NOT_BY_ITSELF if rang_out and leg.auto_answer else "",
+        remark=NOT_BY_ITSELF if rang_out and leg.auto_answer else leg.remark,
         outcome=ending.outcome.value,
         sip_status=ending.status,
         q850_cause=ending.cause,

@@ -70,7 +70,7 @@ class LiveCalls:
 
     def begin(self, order: Order) -> Call:
         """Ring the device of an order."""
-        call = Call(self._sip, order, self._dialogs, random.random, self.tell, self._over)
+        call = Call(self._sip, order, self._dialogs, random.random, self.tell, self.keep, self._over)
         self._calls.add(call)
         call.begin()
         return call
@@ -125,7 +125,6 @@ class LiveCalls:
 
     def _over(self, call: Call) -> None:
         self._calls.discard(call)
-        self.keep(call.record)
 
     async def close(self) -> None:
         """End every call: CANCEL what rings, BYE what talks, and wait for the answers within a limit."""

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from api.call_forward import forward_of
-from api.ports import Kind, StoreUnavailable
+from api.ports import Kind, PageQuery, StoreUnavailable
 from api.quickcall_data import callee_id
+from api.quickcall_devices import owners_of
 from daemon.diversion import Diversion
 from daemon.route import Route
 from daemon.targets import Wish, identity, outgoing_headers
 from sip.errors import ParseError, TransportFailed
 from sip.invite import without_auto_answer
-from sip.outcome import Ending, Outcome, Side, unreachable
+from sip.outcome import Ending, Outcome, Side, best_told, unreachable
 from sip.redirect import number_of_tel
 from sip.uri import SipUri, unescape
 
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api.call_forward import Forward
-    from api.ports import Documents
+    from api.ports import Document, Documents
     from api.quickcall_devices import Target as Endpoint
     from config.settings import QuickcallSettings
     from daemon.directory import Directory
+    from daemon.extensions import Extensions
     from daemon.invitation import Target
     from daemon.leg import SipUser
     from daemon.targets import Targets
@@ -53,11 +55,18 @@ class Dialplan:
     """Finds targets. What it returns instead is why there are none, told as of side B."""
 
     def __init__(
-        self, sip: SipUser, targets: Targets, directory: Directory, documents: Documents, settings: QuickcallSettings
+        self,
+        sip: SipUser,
+        targets: Targets,
+        directory: Directory,
+        extensions: Extensions,
+        documents: Documents,
+        settings: QuickcallSettings,
     ) -> None:
         self._sip = sip
         self._targets = targets
         self._directory = directory
+        self._extensions = extensions
         self._documents = documents
         self._route = Route(sip, settings)
 
@@ -129,21 +138,48 @@ class Dialplan:
     async def _called(self, account_id: str, wish: Wish, passed: frozenset[str]) -> Sequence[Target] | Ending:
         """Return where the number of a wish leads."""
         try:
-            known = self._directory.find_number(account_id, wish.number)
-            device = await self._documents.get(Kind.DEVICE, account_id, known.device_id) if known else None
-            if device is None:
+            devices = await self._find_devices(account_id, wish.number)
+            if devices is None:
                 target = await self._route.to_number(wish)
                 return NO_ROUTE if target is None else [target]
-            endpoint = await self._targets.endpoint(device)
-            if endpoint is None or not endpoint.is_usable():
-                return NOT_TO_BE_RUNG
-            return await self.of_endpoint(endpoint, wish, passed)
+            return await self._of_devices(devices, wish, passed)
         except StoreUnavailable:
             return STORE_DOWN
         except TransportFailed:
             return unreachable(Side.B)
         except ParseError:
             return BAD_NUMBER
+
+    async def _find_devices(self, account_id: str, number: str) -> Sequence[Document] | None:
+        """Return the devices that a number means: one by its username or presence id, or all those of a user."""
+        known = self._directory.find_number(account_id, number)
+        if known is not None:
+            device = await self._documents.get(Kind.DEVICE, account_id, known.device_id)
+            return None if device is None else [device]
+        user_id = self._extensions.find(account_id, number)
+        if user_id is None:
+            return None
+        found = await self._documents.page(PageQuery(Kind.DEVICE, account_id, owner_id=user_id))
+        return [device for device in found if user_id in owners_of(device)]
+
+    async def _of_devices(
+        self, devices: Sequence[Document], wish: Wish, passed: frozenset[str]
+    ) -> Sequence[Target] | Ending:
+        """Return where devices are to be rung, all at once."""
+        rung: list[Target] = []
+        missing: list[Ending] = []
+        for device in devices:
+            endpoint = await self._targets.endpoint(device)
+            if endpoint is None or not endpoint.is_usable():
+                continue
+            # Each device's leg has a Call-ID of its own; a forwarded call keeps the one that it was promised.
+            own = wish if len(devices) == 1 else replace(wish, call_id=secrets.token_hex(18))
+            found = await self.of_endpoint(endpoint, own, passed)
+            if isinstance(found, Ending):
+                missing.append(found)
+            else:
+                rung += found
+        return rung or best_told(missing or [NOT_TO_BE_RUNG])
 
     async def _redirected(
         self, account_id: str, wish: Wish, contact: str, *, by_route: bool

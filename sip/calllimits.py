@@ -28,7 +28,7 @@ class CallLimits:
     end: float = LINGER + 8.0
     """After a CANCEL, 64*T1 (RFC 3261 9.1) and a margin."""
     probe: float = 60.0
-    """Between two OPTIONS to each leg while connected: a phone that died ends its call within 92."""
+    """Between two OPTIONS to each leg while connected; 32 later (timer F) one that did not answer ends its call."""
 
     def patience(self, state: State, chance: Callable[[], float]) -> float | None:
         """Return how long to stay in a state; None for those that nothing is waited for in."""

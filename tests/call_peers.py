@@ -16,7 +16,7 @@ from sip.sdp import SessionDescription
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from api.ports import Document, Kind
+    from api.ports import Document, Kind, PageQuery
     from sip.errors import SipError
     from sip.location import Binding
     from sip.media.supervisor import NoMedia
@@ -158,6 +158,10 @@ class FakeDocuments:
 
     async def get(self, kind: Kind, account_id: str, document_id: str) -> Document | None:
         return self.documents.get((kind, document_id))
+
+    async def page(self, query: PageQuery) -> Sequence[Document]:
+        """Return all that an owner may have: who asks looks closer."""
+        return [document for (kind, _), document in self.documents.items() if kind is query.kind]
 
 
 class FakeWorker:

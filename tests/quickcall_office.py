@@ -12,6 +12,7 @@ from config.settings import QuickcallSettings
 from daemon.calls import LiveCalls
 from daemon.dialplan import Dialplan
 from daemon.directory import Directory
+from daemon.extensions import Extensions
 from daemon.media import MediaModes
 from daemon.quickcall import Quickcalls
 from daemon.targets import Targets
@@ -66,7 +67,10 @@ class World:
             VendorTable.shipped(),
             self.documents,
         )
-        dialplan = Dialplan(self.sip, targets, self.directory, self.documents, settings or QuickcallSettings())
+        self.extensions = Extensions()
+        dialplan = Dialplan(
+            self.sip, targets, self.directory, self.extensions, self.documents, settings or QuickcallSettings()
+        )
         self.workers = FakeWorkers()
         modes = MediaModes(self.sip, self.workers, "")
         self.quickcalls = Quickcalls(self.live, modes, targets, dialplan, limits or CallLimits())
@@ -79,6 +83,7 @@ class World:
     def put(self, new: Document) -> Document:
         self.documents.documents[new.kind, new.id] = new
         self.directory.changed(None, new)
+        self.extensions.changed(None, new)
         return new
 
     def device(self, name: str, port: int | None = None, *, user_agent: str = BARESIP, **data: Any) -> Document:

@@ -47,6 +47,7 @@ async def test_get_does_not_wait_and_post_does(api: Api, method: str) -> None:
         ({"cid-number": "+1415"}, "callee_number", "+1415"),
         ({}, "ignore_early_media", True),
         ({"ignore-early-media": "false"}, "ignore_early_media", False),
+        ({"ignore-early-media": "false", "media": "bypass"}, "ignore_early_media", True),
         ({}, "bypass", False),
         ({"media": "bypass"}, "bypass", True),
         ({"media": "other"}, "bypass", False),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from call_peers import flow, sdp
-from quickcall_office import World, options, settle
+from quickcall_office import ACCOUNT, World, document, options, settle
 
-from api.ports import MediaUnavailable, QuickcallFailed
+from api.ports import Kind, MediaUnavailable, QuickcallFailed
 from config.settings import QuickcallSettings
 
 ROUTE = QuickcallSettings(route="sip:{number}@pbx.example:5080")
@@ -117,6 +117,54 @@ async def test_devices_that_forward_to_each_other_are_left(world: World, numbers
         await world.quickcalls.start(devices[0], [devices[0]], options(), wait=True)
 
     assert not world.sip.sent
+
+
+async def test_a_users_number_rings_all_the_phones_that_are_the_users_now(world: World) -> None:
+    """Kazoo's extensions are presence ids of users; a hotdesked phone is its guest's (contract 5.10, 6.6)."""
+    world.put(document(Kind.USER, "ann", {"presence_id": "200@office.example"}))
+    world.device("desk", 5001, owner_id="ann")
+    world.device("mobile", 5002, owner_id="ann")
+    world.device("lent", 5003, owner_id="ann", hotdesk={"users": {"bea": {}}})
+    world.device("borrowed", 5004, owner_id="bea", hotdesk={"users": {"ann": {}}})
+    world.device("off", 5005, owner_id="ann", enabled=False)
+    await world.call(world.device("1003", 5006), number="200")
+    world.sip.take("INVITE").answer(200, sdp(4003), tag="dev")
+    await settle()
+
+    assert ["sip:borrowed@10.0.0.7:5004;ob", "sip:desk@10.0.0.7:5001;ob", "sip:mobile@10.0.0.7:5002;ob"] == sorted(
+        rung(world)
+    )
+    assert 3 == len({sent.request.call_id for sent in world.sip.sent})
+
+
+@pytest.mark.parametrize(
+    ("owned", "cause"),
+    [
+        pytest.param({"port": None}, "cause=480", id="not-registered"),
+        pytest.param({"port": 5001, "enabled": False}, "cause=486", id="disabled"),
+        pytest.param(None, "cause=486", id="no-phone"),
+    ],
+)
+async def test_a_user_without_a_phone_that_can_ring(world: World, owned: dict[str, Any] | None, cause: str) -> None:
+    """The number is the user's: the route does not get it."""
+    world.put(document(Kind.USER, "ann", {"presence_id": "200"}))
+    if owned is not None:
+        world.device("desk", owner_id="ann", **owned)
+    await world.call(world.device("1003", 5006), number="200")
+    world.sip.take("INVITE").answer(200, sdp(4003), tag="dev")
+    await settle()
+
+    assert cause in world.sip.take("BYE").request.one("Reason")
+
+
+async def test_a_user_that_is_gone_or_renumbered_is_not_found(world: World) -> None:
+    """The number goes by the route then."""
+    before = world.put(document(Kind.USER, "ann", {"presence_id": "200"}))
+    world.extensions.changed(before, document(Kind.USER, "ann", {"presence_id": "201"}))
+    assert (None, "ann") == (world.extensions.find(ACCOUNT, "200"), world.extensions.find(ACCOUNT, "201"))
+    world.extensions.changed(document(Kind.USER, "ann", {"presence_id": "201"}), None)
+
+    assert world.extensions.find(ACCOUNT, "201") is None
 
 
 async def test_what_rang_nowhere_is_kept_too(world: World) -> None:

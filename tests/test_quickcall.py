@@ -385,6 +385,21 @@ async def test_the_number_is_found_by_presence_id(world: World) -> None:
     assert "sip:lobby@10.0.0.7:5002;ob" == world.sip.take("INVITE").request.uri
 
 
+async def test_early_media_is_not_possible_and_is_reported(world: World) -> None:
+    """An announcement before the answer reaches nobody with media=bypass: who looks for it finds why."""
+    await world.call(world.device("1001", 5001))
+    world.device("1002", 5002)
+    world.sip.take("INVITE").answer(200, sdp(4001), tag="dev")
+    await settle()
+    number = world.sip.take("INVITE").answer(183, sdp(4002), tag="num").answer(183, sdp(4002), tag="num")
+    assert [False] == [facts["heard"] for name, facts in world.events if name == "quickcall.early_media"]
+    number.answer(486, tag="num")
+    await settle()
+    world.sip.take("BYE").answer(200)
+
+    assert ["", "sent early media, which media=bypass does not pass on"] == [leg.remark for leg in world.kept]
+
+
 async def test_a_device_that_hangs_up_early_cancels_the_number(world: World) -> None:
     """What rings is cancelled, and the 487 ends it."""
     await world.call(world.device("1001", 5001))

@@ -224,6 +224,23 @@ def test_every_fork_that_answers_is_acknowledged_and_all_but_one_ended(
 
 
 @pytest.mark.slow
+def test_a_phone_that_dies_in_mid_call_ends_it(tmp_path: Path, odd: Callable[..., OddPhone]) -> None:
+    """It answers no OPTIONS any more (RFC 3261 12.2.1.2): the other one is not left talking to nobody."""
+    roost = Roost(tmp_path / "roost", {"quickcall": {"probe_interval": 1}}).create().start()
+    far = odd(*ANSWER, Await("OPTIONS"), port=roost.route_port)
+    probed = (Await("OPTIONS"), Say(200, tag=""))
+    phone = odd(*ANSWER, *JOINED, *probed * 34)
+    device, _ = talking(roost, phone)
+    far.stop()
+    rows = ended(roost, device, limit=45)
+    phone.stop()
+
+    assert {("lost", 408, "number")} == {(row["outcome"], row["sip_status"], row["hangup_side"]) for row in rows}
+    assert "BYE" in phone.heard()
+    assert roost.stop() == 0
+
+
+@pytest.mark.slow
 def test_an_answer_long_after_the_cancel_is_ended_too(roost: Roost, odd: Callable[..., OddPhone]) -> None:
     """The call is over after 64*T1 (RFC 3261 9.1), and a phone that answers then is not left talking to nobody."""
     phone = odd(
@@ -232,8 +249,8 @@ def test_an_answer_long_after_the_cancel_is_ended_too(roost: Roost, odd: Callabl
     device = device_at(roost, phone)
     roost.quickcall(device, "5551234", "?media=bypass&timeout=4")
 
-    assert [row["outcome"] for row in ended(roost, device, 1, limit=45)] == ["no_answer"]
-    phone.done(limit=15)
+    assert [row["outcome"] for row in ended(roost, device, 1)] == ["no_answer"]
+    phone.done(limit=50)
 
 
 def test_all_devices_of_a_user_ring_and_the_first_answer_wins(roost: Roost, odd: Callable[..., OddPhone]) -> None:
