@@ -130,9 +130,9 @@ class Registration:
 
     def _work(self) -> None:
         asking, proven = self._asking, self._proven
-        until = self._loop.time() + TURN
+        until = now() + TURN  # the loop's own time may stand still for a whole turn
         try:
-            while asking and self._loop.time() < until:
+            while asking and now() < until:
                 self._prove(*asking.popleft())
             while proven:
                 self._register(*proven.popleft())

@@ -88,7 +88,8 @@ class DeafRegistrar(Endpoint):
     def _settle(self) -> None:
         """Do at once what would be done in the next turns of the loop, and fail where that fails."""
         self._handle_parsed()
-        self.registration._work()
+        while self.registration._asking:
+            self.registration._work()
 
     def _send(self, data: bytes, flow: Flow, to: Address | None = None) -> None:
         self.sent.append(data)
@@ -96,6 +97,8 @@ class DeafRegistrar(Endpoint):
 
 class _Forgetful:
     """A store for which all is durable at once."""
+
+    waiting = 0
 
     def save(self, changes: BindingChanges, done: Callable[[Exception | None], None]) -> None:
         done(None)
