@@ -18,7 +18,7 @@ MAX_LINE: Final = 1024 * 1024  # bytes: far above what the daemon logs in one
 MAX_CALL_IDS: Final = 1000  # of one phone; the oldest make room
 END_LIMIT: Final = 2.0  # seconds that journalctl has to see that nobody reads it
 
-_CALL_IDS: Final = frozenset(("call_id", "leg", "call_ids", "notify_call_id"))
+_CALL_IDS: Final = frozenset(("call_id", "leg", "call_ids"))
 """Where a line, or an event, has Call-IDs."""
 
 
@@ -96,6 +96,7 @@ class Trail:
 
 
 def _texts(value: object) -> Iterator[str]:
-    for each in value.values() if isinstance(value, dict) else (value,):
+    several = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+    for each in several:
         if isinstance(each, str) and each:
             yield each

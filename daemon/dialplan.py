@@ -103,7 +103,8 @@ class Dialplan:
         try:
             return await self._targets.of_device(endpoint, wish) or NOT_REGISTERED
         except (ParseError, TransportFailed) as failure:
-            log.warning("quickcall.address_unusable", device_id=endpoint.device.id, reason=str(failure))
+            facts = {"device_id": endpoint.device.id, "call_id": wish.call_id}
+            log.warning("quickcall.address_unusable", reason=str(failure), **facts)
             return unreachable(Side.B) if isinstance(failure, TransportFailed) else BAD_NUMBER
 
     async def _forwarded(
@@ -111,11 +112,12 @@ class Dialplan:
     ) -> Sequence[Target] | Ending:
         """Return where the number is that an endpoint forwards to."""
         device = endpoint.device
+        facts = {"device_id": device.id, "call_id": wish.call_id}
         if forward.require_keypress and not wish.keys:
-            log.warning("quickcall.key_unheard", device_id=device.id, forwarded_to=forward.number)
+            log.warning("quickcall.key_unheard", forwarded_to=forward.number, **facts)
             return NO_KEYS
         if device.id in passed or len(passed) >= MAX_FORWARDS:
-            log.warning("quickcall.forward_loop", device_id=device.id, forwarded_to=forward.number)
+            log.warning("quickcall.forward_loop", forwarded_to=forward.number, **facts)
             return FORWARD_LOOP
         local = wish.local
         if not forward.keep_caller_id:
@@ -123,7 +125,7 @@ class Dialplan:
         further = replace(wish, local=local, number=forward.number, auto_answer=False, beside="")
         found = await self._called(device.account_id, further, passed | {device.id})
         if isinstance(found, Ending):
-            log.warning("quickcall.forward_failed", device_id=device.id, outcome=found.outcome.value)
+            log.warning("quickcall.forward_failed", outcome=found.outcome.value, **facts)
             return found
         return [
             replace(

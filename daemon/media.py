@@ -95,7 +95,8 @@ class Through:
         """Offer each phone what its device takes; a number that is no device of ours what the caller's device does."""
         found = list(self._local.usable(targets))
         if not found:
-            log.warning("quickcall.media_refused", side=side.value, reason=obstacle(targets))
+            call_ids = sorted({target.invitee.call_id for target in targets})
+            log.warning("quickcall.media_refused", side=side.value, reason=obstacle(targets), call_ids=call_ids)
             return Ending(Outcome.REJECTED_CODEC, side, 488, 65)
         if side is Side.A:
             self._codecs += tuple(codec for target, _ in found for codec in target.codecs)

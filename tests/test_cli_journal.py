@@ -22,7 +22,10 @@ def test_call_ids_are_learned_from_its_lines_alone() -> None:
     trail.takes(json.dumps({"event": "quickcall.started", "call_ids": {DEVICE: "first@a"}}))
     trail.takes(json.dumps({"event": "quickcall.started", "call_ids": {"other": "second@a"}}))
 
+    trail.takes(json.dumps({"event": "quickcall.media_refused", "call_ids": ["first@a", "third@a"]}))
+
     assert trail.takes('{"event":"request.refused","call_id":"first@a"}')
+    assert trail.takes('{"event":"request.refused","call_id":"third@a"}')
     assert not trail.takes('{"event":"request.refused","call_id":"second@a"}')
 
 

@@ -145,6 +145,34 @@ def test_status_on_a_terminal_of_80_columns(own_roost: Roost) -> None:
     assert long in run(own_roost, "status").stdout
 
 
+async def test_watch_redraws_a_terminal_and_leaves_it_as_it_was(
+    own_roost: Roost, sipp_phone: Callable[..., SippPhone]
+) -> None:
+    """On its other screen, with the cursor hidden; within its height, with the totals in sight."""
+    devices = [own_roost.create_device() for _ in range(12)]
+    phone = sipp_phone(own_roost, devices[0])
+    master, slave = pty.openpty()
+    environ = {**os.environ, "COLUMNS": "80", "LINES": "10", "TERM": "xterm"}
+    command = own_roost._command("status", "--watch", "--interval", "0.5")
+    text = bytearray()
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environ, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        asyncio.get_running_loop().add_reader(master, lambda: text.extend(os.read(master, 65536)))
+        await eventually(lambda: b"12 devices, 0 registered" in text, "the first screen", limit=LIMIT)
+        assert (await asyncio.to_thread(phone.register)).status == 200
+        await eventually(lambda: b"12 devices, 1 registered" in text, "the registration", limit=LIMIT)
+        process.send_signal(signal.SIGINT)
+        await eventually(lambda: text.endswith(b"\x1b[?25h\x1b[?1049l"), "the terminal as it was", limit=LIMIT)
+        asyncio.get_running_loop().remove_reader(master)
+        assert await asyncio.to_thread(process.wait, LIMIT) == 0
+    os.close(master)
+
+    screens = text.decode().split("\x1b[H")
+    assert screens[0] == "\x1b[?1049h\x1b[?25l"
+    assert all(len(screen.splitlines()) <= 10 for screen in screens)
+    assert "more lines" in screens[1]
+
+
 def on_terminal(daemon: Roost, *words: str, **variables: str) -> str:
     """Return what a command prints on a terminal of its own."""
     master, slave = pty.openpty()
