@@ -14,7 +14,7 @@ from config.values import to_toml
 from daemon.cli_accounts import account, init
 from daemon.cli_calls import calls
 from daemon.cli_completion import completion
-from daemon.cli_config import config_option, load_settings
+from daemon.cli_config import config_option, examples, load_settings
 from daemon.cli_data import backup, restore
 from daemon.cli_devices import device
 from daemon.cli_doctor import doctor
@@ -46,10 +46,11 @@ if TYPE_CHECKING:
 
 STATUSES = """\b
 Exit status:
-  0  success; also Ctrl-C in what goes on until then (status --watch, logs)
-  1  a failure, which was told; also Ctrl-C elsewhere
-  2  a wrong command line or configuration
-  3  the daemon does not answer
+    0  success; also Ctrl-C in what goes on until then (status --watch, logs)
+    1  a failure, which was told; also Ctrl-C elsewhere
+    2  a wrong command line or configuration
+    3  the daemon does not answer
+  143  ended by SIGTERM or SIGHUP
 
 Most commands talk to the daemon that runs on this host. They make themselves a token in its database, as root or the
 database's owner may, and end it when they are done."""
@@ -86,7 +87,7 @@ main.add_command(export)
 main.add_command(trace)
 
 
-@main.command()
+@main.command(epilog=examples("roost run", "roost run --config /etc/roost/roost.toml"))
 @config_option
 def run(config: Path | None) -> None:
     """Run the daemon until SIGTERM or Ctrl-C.
@@ -102,7 +103,10 @@ def run(config: Path | None) -> None:
         raise click.ClickException(f"cannot start: {error}") from error
 
 
-@main.command("check-config")
+@main.command(
+    "check-config",
+    epilog=examples("roost check-config", "roost check-config --config new.toml && systemctl reload roost"),
+)
 @config_option
 def check_config(config: Path | None) -> None:
     """Say what is wrong with the configuration, or what will be used."""

@@ -53,7 +53,7 @@ realm_option = click.option(
 )
 
 
-@click.command()
+@click.command(epilog=examples("roost init --name Main --realm sip.example.com"))
 @name_option
 @realm_option
 @config_option

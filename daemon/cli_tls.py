@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from daemon.cli_config import act_as_owner, config_option, json_option, load_settings
+from daemon.cli_config import act_as_owner, config_option, examples, json_option, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ def tls() -> None:
     """Certificates."""
 
 
-@tls.command("self-signed")
+@tls.command("self-signed", epilog=examples("roost tls self-signed --name sip.example.com"))
 @click.option(
     "--name",
     "names",

@@ -55,7 +55,7 @@ def _parts(line: str) -> list[list[str]]:
     """Return the words of each command of a pipeline, without redirections."""
     parts: list[list[str]] = [[]]
     for word in shlex.split(line):
-        if word == "|":
+        if word in ("|", "&&"):
             parts.append([])
         elif word not in "<>":
             parts[-1].append(word)
