@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dns_server import DnsServer
 from odd_phone import ANSWER, BUSY, CHALLENGE, ENDED, JOINED, Ask, Await, OddPhone, Pause, Say
 from roost_process import API_HOST, Roost, eventually
+
+from daemon.demo_phones import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,6 +127,46 @@ def test_a_phone_that_rings_and_does_not_answer_by_itself_is_told_apart(
 
     assert "rang but did not auto-answer" in answer.body["data"]["error_message"]
     assert [row["remark"] for row in ended(roost, device, 1)] == ["rang but did not auto-answer"]
+
+
+def test_a_ringing_phone_that_knows_talk_is_told_to_answer(roost: Roost, odd: Callable[..., OddPhone]) -> None:
+    """By a NOTIFY within the dialog that its 180 made (vendors 3)."""
+    phone = odd(
+        Say(180, {"Allow-Events": "talk, hold"}), Await("NOTIFY", has="Event: talk"), Say(200, tag=""),
+        Say(200, invite=True, sdp=True), Await("ACK"), *ENDED,
+    )  # fmt: skip
+    far = odd(*BUSY, port=roost.route_port)
+    roost.quickcall(device_at(roost, phone), "5551234")
+
+    phone.done()
+    far.done()
+
+
+async def test_the_next_host_of_the_route_is_tried_where_one_is_silent(
+    tmp_path: Path, odd: Callable[..., OddPhone]
+) -> None:
+    """DNS names two (RFC 3263 4.3): the first is a host where nobody listens, the second answers."""
+    far, dead = odd(*ANSWER, *ENDED), free_port()
+    zone = {
+        ("_sip._udp.pbx.example.", "SRV"): [f"10 0 {dead} one.pbx.example.", f"20 0 {far.port} two.pbx.example."],
+        ("one.pbx.example.", "A"): ["127.0.0.1"],
+        ("two.pbx.example.", "A"): ["127.0.0.1"],
+    }
+    server = await DnsServer(zone).start()
+    settings = {
+        "sip": {"nameservers": [str(server.address)]},
+        "quickcall": {"route": "sip:{number}@pbx.example", "asserted_identity": "tel:+4930123"},
+    }
+    roost = await asyncio.to_thread(Roost(tmp_path / "roost", settings).create().start)
+    phone = odd(*ANSWER, *JOINED, Pause(0.3), Ask("BYE"))
+    device = await asyncio.to_thread(device_at, roost, phone)
+    await asyncio.to_thread(roost.quickcall, device, "5551234")
+    for each in (far, phone):
+        await asyncio.to_thread(each.done)
+    server.close()
+
+    assert "P-Asserted-Identity: <tel:+4930123>" in far.heard()
+    assert await asyncio.to_thread(roost.stop) == 0
 
 
 def test_a_number_that_redirects_is_followed(roost: Roost, odd: Callable[..., OddPhone]) -> None:
