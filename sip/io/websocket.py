@@ -119,7 +119,8 @@ class WebSocketConnection:
                 elif frame.type is WSMsgType.BINARY:
                     self._receive(frame.data)
                 elif frame.type is WSMsgType.PING:
-                    await self._socket.pong(frame.data)
+                    with contextlib.suppress(ClientError, ConnectionError):  # then the next read tells its end
+                        await self._socket.pong(frame.data)
                 # What waits is given without a pause; others must have their turn.
                 await asyncio.sleep(0)
         finally:
