@@ -19,6 +19,15 @@ log = structlog.get_logger(__name__)
 BACKOFF: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds before another one is warmed up after so many failures in a row; by chance up to half as much again."""
 
+STARTS: Final = 2
+"""Workers that are started at once: each start takes a core for a tenth of a second, which phones want as well."""
+QUEUE_LIMIT: Final = 8.0
+"""Seconds that a call waits for the starts of others."""
+
+
+class StartsBusy(Exception):
+    """So many workers are being started that none could be for this call."""
+
 
 class WorkerPool:
     """Keeps so many workers warm, and sees every one of its workers out."""
@@ -31,6 +40,7 @@ class WorkerPool:
         self._warm: list[WorkerProcess] = []
         self._filler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._starts = asyncio.Semaphore(STARTS)
         self._closing = False
 
     def __len__(self) -> int:
@@ -44,7 +54,7 @@ class WorkerPool:
         self._filler.add_done_callback(self._filled)
 
     async def take(self) -> WorkerProcess:
-        """Return a worker that runs: a warm one, or else a new one. Raises WorkerFailed.
+        """Return a worker that runs: a warm one, or else a new one. Raises WorkerFailed and StartsBusy.
 
         The next one is warmed up by `fill`, when the call has what it needs: a start takes what the processor has.
         """
@@ -77,7 +87,7 @@ class WorkerPool:
         while len(self._warm) < self._size:
             try:
                 worker = await self._new()
-            except WorkerFailed as failure:
+            except (WorkerFailed, StartsBusy) as failure:
                 delay = BACKOFF[min(failures, len(BACKOFF) - 1)] * (1 + self._chance() / 2)
                 failures += 1
                 self._faults["start"] += 1
@@ -101,12 +111,18 @@ class WorkerPool:
             self.dismiss(worker, self.fill)
 
     async def _new(self) -> WorkerProcess:
+        try:
+            await asyncio.wait_for(self._starts.acquire(), QUEUE_LIMIT)
+        except (TimeoutError, asyncio.TimeoutError):
+            raise StartsBusy(f"no media worker could be started within {QUEUE_LIMIT:g} s; try again later") from None
         worker = WorkerProcess(self._sounds)
         try:
             await worker.start()
         except BaseException:
             self.dismiss(worker, _nothing)
             raise
+        finally:
+            self._starts.release()
         return worker
 
 

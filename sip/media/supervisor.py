@@ -18,7 +18,7 @@ from sip.flow import Address, Transport
 from sip.io.endpoint import Endpoint, new_token
 from sip.media.bridge import LOOPBACK
 from sip.media.live import LiveBridge
-from sip.media.pool import WorkerPool
+from sip.media.pool import StartsBusy, WorkerPool
 from sip.media.ports import PortRange
 from sip.media.process import WorkerFailed
 from sip.message import Response
@@ -159,6 +159,8 @@ class MediaSupervisor:
         for _ in range(ATTEMPTS):
             try:
                 return await self._try_worker(endpoint)
+            except StartsBusy as busy:
+                raise NoRoom(str(busy)) from busy
             except (WorkerFailed, SipError, TimeoutError, asyncio.TimeoutError) as failure:
                 reason = str(failure) or f"it did not answer within {SETUP_LIMIT:g} s"
                 self.faults["start"] += 1
