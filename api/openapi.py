@@ -207,7 +207,8 @@ DELIVERIES: Final[JsonObject] = {"deliveries": {"$ref": "#/components/schemas/de
 def _content(route: Route) -> JsonObject:
     if route.streams:
         return {"text/event-stream": {"schema": _schema(route.answer)}}
-    return _json(_answer(route))
+    others: JsonObject = {each: {"schema": {"type": "string"}} for each in route.types}
+    return {**_json(_answer(route)), **others}
 
 
 def _json(schema: JsonObject) -> JsonObject:

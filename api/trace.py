@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from api.ports import JsonObject, Trace
     from sip.sighting import Sighting
 
-ACTION: Final = Schema("trace")
+ACTION: Final = Schema("trace_action")
 JSON: Final = "application/json"
 TEXT: Final = "text/plain"
 TYPES: Final = (TEXT, MEDIA_TYPE)
@@ -34,9 +34,9 @@ async def act_on_trace(call: Call) -> Answer:
     if body["action"] == "stop":
         return Answer(_shown(_there(call, call.ports.traces.stop(call.account.id, call.device.id)), []))
     seconds, messages = body["seconds"], body["messages"]
-    assert isinstance(seconds, int)
-    assert isinstance(messages, int)
-    return Answer(_shown(call.ports.traces.start(call.device, seconds=seconds, messages=messages), []))
+    assert isinstance(seconds, int | float)  # 60.0 is an integer too, for JSON Schema
+    assert isinstance(messages, int | float)
+    return Answer(_shown(call.ports.traces.start(call.device, seconds=int(seconds), messages=int(messages)), []))
 
 
 async def read_trace(call: Call) -> Answer:
@@ -106,7 +106,7 @@ def _row(each: Sighting) -> JsonObject:
 _PATH: Final = "/accounts/{account_id}/devices/{device_id}/trace"
 
 ROUTES: Final[tuple[Route, ...]] = (
-    Route("POST", _PATH, act_on_trace, "Start or stop the trace of a device", body="trace", answer="trace"),
+    Route("POST", _PATH, act_on_trace, "Start or stop the trace of a device", body="trace_action", answer="trace"),
     Route(
         "GET",
         _PATH,

@@ -105,6 +105,14 @@ async def test_ladder_and_what_there_is_not(api: Api) -> None:
     assert (await api.send("GET", f"{path}?view=x", headers={"Accept": "text/plain"})).status == 400
 
 
+async def test_whole_number_may_have_a_point(api: Api) -> None:
+    """For JSON Schema 60.0 is an integer."""
+    path = f"/devices/{(await api.put_device())['id']}/trace"
+    await api.ask("POST", path, data={"action": "start", "seconds": 60.0, "messages": 5.0})
+
+    assert api.traces.asked == [(60, 5)]
+
+
 async def test_too_many_traces_is_429(api: Api) -> None:
     """One must be stopped first."""
     api.traces.failure = TooManyTraces("full")
