@@ -137,7 +137,7 @@ def with_daemon(config: Path | None, work: Callable[[Client], Awaitable[T]], *, 
     async def visit() -> T:
         task = asyncio.current_task()
         assert task is not None
-        for number in ENDING:
+        for number in (each for each in ENDING if signal.getsignal(each) is not signal.SIG_IGN):  # as nohup has it
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         async with connect(settings, account) as client:
             return await work(client)
