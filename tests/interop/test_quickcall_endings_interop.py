@@ -51,6 +51,12 @@ def device_at(roost: Roost, phone: OddPhone, **fields: Any) -> Device:
     return device
 
 
+def ring(roost: Roost, device: Device, query: str = "?media=bypass") -> None:
+    """Begin a quickcall to the number at the route."""
+    answer = roost.quickcall(device, "5551234", query)
+    assert answer.status == 200, answer.body
+
+
 def ended(roost: Roost, device: Device, legs: int = 2, *, limit: float = 5.0) -> list[dict[str, Any]]:
     """Wait for the CDRs of the one call of a device, the device's own first."""
     deadline, found = time.monotonic() + limit, []
@@ -94,7 +100,7 @@ def test_a_number_that_refuses_frees_the_phone_and_says_why(
     far = odd(Say(180), Say(status), Await("ACK"), port=roost.route_port)
     phone = odd(*ANSWER, Await("BYE", has=f"Reason: SIP;cause={status};.*Q.850;cause={cause}"), Say(200, tag=""))
     device = device_at(roost, phone)
-    roost.quickcall(device, "5551234")
+    ring(roost, device)
     far.done()
     phone.done()
 
@@ -136,7 +142,7 @@ def test_a_ringing_phone_that_knows_talk_is_told_to_answer(roost: Roost, odd: Ca
         Say(200, invite=True, sdp=True), Await("ACK"), *ENDED,
     )  # fmt: skip
     far = odd(*BUSY, port=roost.route_port)
-    roost.quickcall(device_at(roost, phone), "5551234")
+    ring(roost, device_at(roost, phone))
 
     phone.done()
     far.done()
@@ -160,7 +166,7 @@ async def test_the_next_host_of_the_route_is_tried_where_one_is_silent(
     roost = await asyncio.to_thread(Roost(tmp_path / "roost", settings).create().start)
     phone = odd(*ANSWER, *JOINED, Pause(0.3), Ask("BYE"))
     device = await asyncio.to_thread(device_at, roost, phone)
-    await asyncio.to_thread(roost.quickcall, device, "5551234")
+    await asyncio.to_thread(ring, roost, device)
     for each in (far, phone):
         await asyncio.to_thread(each.done)
     server.close()
@@ -176,7 +182,7 @@ def test_a_number_that_redirects_is_followed(roost: Roost, odd: Callable[..., Od
     first = odd(Say(302, contact), Await("ACK"), port=roost.route_port)
     phone = odd(*ANSWER, *JOINED, *ENDED)
     device = device_at(roost, phone)
-    roost.quickcall(device, "5551234")
+    ring(roost, device)
     for each in (first, second, phone):
         each.done()
 
@@ -207,7 +213,7 @@ def test_a_route_that_demands_a_password_gets_its_digest(
         port=roost.route_port,
     )
     phone = odd(*ANSWER, *ENDED)
-    roost.quickcall(device_at(roost, phone), "5551234")
+    ring(roost, device_at(roost, phone))
     far.done()
     phone.done()
 
@@ -219,7 +225,7 @@ def test_a_bye_whose_answer_is_lost_is_sent_again(roost: Roost, odd: Callable[..
     far = odd(*ANSWER, Await("BYE"), Pause(1.2), Say(200, tag=""), port=roost.route_port)
     phone = odd(*ANSWER, *JOINED, Pause(0.3), Ask("BYE"))
     device = device_at(roost, phone)
-    roost.quickcall(device, "5551234")
+    ring(roost, device)
     phone.done()
     far.done()
 
@@ -241,7 +247,7 @@ def test_an_answer_that_crosses_the_cancel_is_acknowledged_and_ended(
     )
     phone = odd(*ANSWER, Pause(0.5), Ask("BYE"))
     device = device_at(roost, phone)
-    roost.quickcall(device, "5551234")
+    ring(roost, device)
     phone.done()
     far.done()
 
@@ -260,7 +266,7 @@ def test_every_fork_that_answers_is_acknowledged_and_all_but_one_ended(
     )  # fmt: skip
     phone = odd(*ANSWER, *JOINED, *ENDED)
     device = device_at(roost, phone)
-    roost.quickcall(device, "5551234")
+    ring(roost, device)
     far.done()
     phone.done()
 
@@ -291,7 +297,7 @@ def test_an_answer_long_after_the_cancel_is_ended_too(roost: Roost, odd: Callabl
         Say(180), Await("CANCEL"), Say(200, tag=""), Pause(34), Say(200, invite=True, sdp=True), Await("ACK"), *ENDED
     )
     device = device_at(roost, phone)
-    roost.quickcall(device, "5551234", "?media=bypass&timeout=4")
+    ring(roost, device, "?media=bypass&timeout=4")
 
     assert [row["outcome"] for row in ended(roost, device, 1)] == ["no_answer"]
     phone.done(limit=50)
@@ -323,7 +329,7 @@ async def test_calls_that_are_up_are_ended_when_the_daemon_stops(
     talking = odd(*ANSWER, *JOINED, *ENDED)
     ringing = odd(Say(180), *CANCELLED)
     for phone in (talking, ringing):
-        own_roost.quickcall(device_at(own_roost, phone), "5551234")
+        ring(own_roost, device_at(own_roost, phone))
     await eventually(lambda: happened(own_roost, "quickcall.connected"), "two phones that talk")
     await eventually(lambda: len(happened(own_roost, "quickcall.ringing")) == 3, "a phone that rings")
     assert own_roost.stop() == 0
@@ -353,7 +359,7 @@ def test_a_client_that_does_not_wait_for_its_answer_ends_no_call(roost: Roost, o
 def talking(roost: Roost, phone: OddPhone) -> tuple[Device, dict[str, str]]:
     """Let a phone talk to the number; returns the Call-IDs of its channels by side."""
     device = device_at(roost, phone)
-    roost.quickcall(device, "5551234")
+    ring(roost, device)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         rows = roost.on_account("GET", f"/devices/{device.id}/channels").data
