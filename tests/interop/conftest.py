@@ -81,3 +81,18 @@ def sipp_phone(tmp_path: Path) -> Iterator[Callable[..., SippPhone]]:
     yield make
     for phone in phones:
         phone.stop()
+
+
+@pytest.fixture
+def media_roost(tmp_path: Path) -> Iterator[Callable[..., Roost]]:
+    """Start daemons with `[media]` settings: `media_roost(workers=0)`; they end with the test."""
+    daemons: list[Roost] = []
+
+    def start(**media: object) -> Roost:
+        daemons.append(Roost(tmp_path / f"roost{len(daemons)}", {"media": media}).create().start())
+        return daemons[-1]
+
+    yield start
+    for daemon in daemons:
+        if daemon.running:
+            assert daemon.stop() == 0
