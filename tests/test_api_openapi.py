@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api.app import ROUTES
@@ -11,6 +13,8 @@ from api.openapi import build
 
 if TYPE_CHECKING:
     from api_client import Api
+
+SCHEMAS = Path(__file__).parent.parent / "api" / "schema"
 
 
 def test_document_is_valid() -> None:
@@ -25,6 +29,14 @@ def test_document_has_every_route() -> None:
 
     assert len(ROUTES) == len(operations)
     assert len(ROUTES) == len({operation["operationId"] for operation in operations})
+
+
+def test_no_answer_has_the_name_of_a_body() -> None:
+    """Both become schemas of the document, where one would hide the other."""
+    files = {file.stem for file in SCHEMAS.glob("*.json")} - {"answers"}
+    answers = orjson.loads((SCHEMAS / "answers.json").read_bytes())
+
+    assert set() == files & answers.keys()
 
 
 async def test_document_is_served_to_anybody(api: Api) -> None:
