@@ -71,16 +71,16 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --no-config --default-index https://p
 	--python-version 3.10 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --upgrade
 
 lock: $(VENV)/released-with ## bring the locked, hashed dependencies of a release up to date
-	@$(UV_COMPILE) --output-file requirements.lock pyproject.toml
-	@$(UV_COMPILE) --group build --output-file requirements-build.lock
+	@$(UV_COMPILE) --output-file systemd/requirements.lock pyproject.toml
+	@$(UV_COMPILE) --group build --output-file systemd/requirements-build.lock
 
 audit: $(VENV)/released-with ## known vulnerabilities of the locked dependencies, and bandit over our own code
 	@echo "== bandit" && $(BIN)/bandit --quiet --recursive --configfile pyproject.toml daemon sip api config
 	@echo "== pip-audit" && $(BIN)/pip-audit --strict --disable-pip --require-hashes \
-	    --requirement requirements.lock --requirement requirements-build.lock
+	    --requirement systemd/requirements.lock --requirement systemd/requirements-build.lock
 
 deb: $(VENV)/installed ## build Debian's package into dist/, for the Debian that this is
-	@$(BIN)/python debian/build.py
+	@$(BIN)/python systemd/debian/build.py
 
 # In a Debian of its own with its own systemd, which takes root and half a minute.
 package: $(VENV)/tested-with deb ## check the package: lintian, then installed, run, upgraded and removed

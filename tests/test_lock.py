@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT: Final = Path(__file__).parent.parent
-LOCK: Final = ROOT / "requirements.lock"
-BUILD_LOCK: Final = ROOT / "requirements-build.lock"
+LOCK: Final = ROOT / "systemd/requirements.lock"
+BUILD_LOCK: Final = ROOT / "systemd/requirements-build.lock"
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MACHINES: Final = ("x86_64", "aarch64")
 PYTHONS: Final = ("3.10", "3.11", "3.12", "3.13")

@@ -19,8 +19,8 @@ DEBIAN_PYTHON: Final = Path("/usr/bin/python3")
 """Preferred, for the service's user can read it and the distribution mends it."""
 OLDEST: Final = (3, 10)
 LIMIT: Final = 600.0  # seconds that pip may take over a slow line
-LOCK: Final = "requirements.lock"
-BUILD_LOCK: Final = "requirements-build.lock"
+LOCK: Final = "systemd/requirements.lock"
+BUILD_LOCK: Final = "systemd/requirements-build.lock"
 COMMAND: Final = """\
 #!{python} -I
 import sys

@@ -19,13 +19,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-ROOT: Final = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
+
+from manual import manual  # noqa: E402
 
 from daemon.deployment.environment import DEBIAN_PYTHON, choose_python, replace_environment  # noqa: E402
 from daemon.deployment.install import write_unit  # noqa: E402
 from daemon.deployment.layout import CONFIGURATION_MODE, Layout, shipped  # noqa: E402
-from debian.manual import manual  # noqa: E402
 
 DEBIAN: Final = Path(__file__).parent
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
