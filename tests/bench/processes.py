@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import time
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 START_LIMIT = 60.0
 STOP_LIMIT = 20.0
+PORTS = (12_000, 32_000)
+"""Below net.ipv4.ip_local_port_range, as Linux has it."""
 
 
 class ServerProcess:
@@ -84,22 +87,19 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """Return a port that is free for UDP and TCP on loopback."""
+    """Return a port that is free for UDP and TCP on loopback.
+
+    It is none that the kernel gives to clients: who asks such a port whether its server listens yet may reach itself.
+    """
     while True:
+        port = random.randrange(*PORTS)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", 0))
-            port: int = udp.getsockname()[1]
             try:
+                udp.bind(("127.0.0.1", port))
                 tcp.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-
-
-def listens(port: int) -> bool:
-    """Return whether something listens on the TCP port, without a connection that it would see."""
-    ports = {line.split()[1].rpartition(":")[2] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]}
-    return f"{port:04X}" in ports
 
 
 def _cpu_of(pid: int) -> float:
