@@ -126,7 +126,8 @@ class SipSettings(Section):
 
     max_waiting: int = key(2000, Rule(unit="requests", least=10, most=100_000))
     """REGISTER requests that may wait for their answer at once, half of them without credentials. More are told 503 and
-    to come again in 5 to 30 seconds, each at another time, and so are all while the receive buffer is filling up."""
+    to come again in 5 to 30 seconds, each at another time, and so are all while the receive buffer is filling up; in up
+    to 5 minutes while many more are refused than taken."""
 
     max_connections: int = key(20_000, Rule(least=1, most=1_000_000))
     """Connections (TCP, TLS, WebSocket) that may be open in all; each needs a file descriptor (LimitNOFILE)."""

@@ -126,7 +126,8 @@ class Registration:
         self.outcomes["overloaded"] += 1
         if self._admission.should_tell(now()):
             log.warning("registration.overloaded", waiting=self.waiting, buffered=round(self._endpoint.backlog, 2))
-        transaction.respond_and_forget(_come_again(request))
+        after = self._admission.retry_after(now(), random.random())  # noqa: S311 - spreads load
+        transaction.respond_and_forget(_come_again(request, after))
 
     def _work(self) -> None:
         asking, proven = self._asking, self._proven
@@ -308,7 +309,7 @@ class Registration:
             self.outcomes["not_stored"] += 1
             facts = {"device_id": device.device_id, "call_id": request.call_id, "source": str(transaction.flow)}
             log.warning("registration.not_stored", reason=str(failure), **facts)
-            self._answer(transaction, _come_again(request))
+            self._answer(transaction, _come_again(request, retry_after(random.random())))  # noqa: S311 - spreads load
 
         self._presence.change(result.changes, stored)
 
@@ -356,9 +357,9 @@ class Registration:
         return self._date
 
 
-def _come_again(request: Request) -> Response:
+def _come_again(request: Request, after: int) -> Response:
     response = Response.to_request(request, 503)
-    response.add("Retry-After", str(retry_after(random.random())))  # noqa: S311 - spreads load
+    response.add("Retry-After", str(after))
     return response
 
 

@@ -12,19 +12,24 @@ NEWCOMERS_SHARE: Final = 0.5  # of the places; who has credentials in hand was l
 BUFFER_SHARE: Final = 0.5  # of the receive buffer that may be full before newcomers are refused
 BUFFER_FULL: Final = 0.9  # before all are: what comes beyond 1 is lost
 RETRY_LEAST: Final = 5  # seconds; by then even a full queue is worked off
-RETRY_MOST: Final = 30  # seconds; all phones of a large site fit into the time between
+RETRY_MOST: Final = 30  # seconds, while no more are refused than taken
+RETRY_LONGEST: Final = 300  # seconds, however many are refused: a phone must not be away for longer
+WINDOW: Final = 5.0  # seconds for which those taken and those refused are counted
 TELL_EVERY: Final = 60.0  # seconds between log lines, for an overload refuses thousands a second
 
 
 class Admission:
     """Who may still wait for an answer; `most` may at once."""
 
-    __slots__ = ("_most", "_most_newcomers", "_told")
+    __slots__ = ("_most", "_most_newcomers", "_refused", "_retry_most", "_since", "_taken", "_told")
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._most_newcomers = most * NEWCOMERS_SHARE
         self._told = float("-inf")
+        self._taken = self._refused = 0
+        self._since = float("-inf")
+        self._retry_most = RETRY_MOST
 
     def admits(self, waiting: int, buffered: float, *, signed: bool) -> bool:
         """Decide on one more REGISTER, of which is known only whether it carries credentials, right or wrong.
@@ -32,8 +37,24 @@ class Admission:
         `waiting` do so already; `buffered` is how full the receive buffer is, from 0 to 1.
         """
         if signed:
-            return waiting < self._most and buffered < BUFFER_FULL
-        return waiting < self._most_newcomers and buffered < BUFFER_SHARE
+            taken = waiting < self._most and buffered < BUFFER_FULL
+        else:
+            taken = waiting < self._most_newcomers and buffered < BUFFER_SHARE
+        self._taken += taken
+        return taken
+
+    def retry_after(self, now: float, chance: float) -> int:
+        """Return the seconds for the Retry-After of one that was refused; `chance` is from 0 to 1, anew for each.
+
+        The more are refused for each that is taken, the further they are spread, so that about as many come again as
+        can be taken.
+        """
+        self._refused += 1
+        if now - self._since >= WINDOW:
+            crowd = self._refused / max(1, self._taken)
+            self._retry_most = min(RETRY_LONGEST, max(RETRY_MOST, round(RETRY_MOST * crowd)))
+            self._since, self._taken, self._refused = now, 0, 0
+        return retry_after(chance, self._retry_most)
 
     def should_tell(self, now: float) -> bool:
         """Return whether it is time for another log line."""
@@ -43,6 +64,6 @@ class Admission:
         return True
 
 
-def retry_after(chance: float) -> int:
+def retry_after(chance: float, most: int = RETRY_MOST) -> int:
     """Return the seconds for a Retry-After; `chance` is from 0 to 1, anew for each."""
-    return RETRY_LEAST + int(chance * (RETRY_MOST - RETRY_LEAST + 1) * 0.999)
+    return RETRY_LEAST + int(chance * (most - RETRY_LEAST + 1) * 0.999)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sip.admission import RETRY_LEAST, RETRY_MOST, TELL_EVERY, Admission, retry_after
+from sip.admission import RETRY_LEAST, RETRY_LONGEST, RETRY_MOST, TELL_EVERY, Admission, retry_after
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,24 @@ def test_times_to_come_again_are_spread() -> None:
     times = [retry_after(chance / 1000) for chance in range(1001)]
 
     assert set(times) == set(range(RETRY_LEAST, RETRY_MOST + 1))
+
+
+def test_the_more_are_refused_the_further_they_are_spread() -> None:
+    """About as many come again as can be taken; when the storm is over, times are short again."""
+    admission = Admission(100)
+    times: list[int] = []
+    for second in range(20):
+        for _ in range(10):
+            admission.admits(0, 0.0, signed=True)
+        times.extend(admission.retry_after(float(second), 1.0) for _ in range(50))
+    for _ in range(10_000):
+        admission.admits(0, 0.0, signed=True)
+    after = [admission.retry_after(30.0, 1.0), admission.retry_after(40.0, 1.0)]
+
+    assert RETRY_MOST == times[0]
+    assert 4 * RETRY_MOST < times[-1] < 6 * RETRY_MOST
+    assert RETRY_MOST == after[1]
+    assert all(RETRY_LONGEST >= time for time in times)
 
 
 def test_an_overload_is_told_now_and_then() -> None:
