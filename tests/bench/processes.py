@@ -102,6 +102,12 @@ def free_port() -> int:
             return port
 
 
+def listens(port: int) -> bool:
+    """Return whether something listens on the TCP port, without a connection that it would see."""
+    ports = {line.split()[1].rpartition(":")[2] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]}
+    return f"{port:04X}" in ports
+
+
 def _cpu_of(pid: int) -> float:
     # clock_getcpuclockid(3): the sum of utime and stime in /proc/PID/stat, not cut to hundredths of a second.
     return time.clock_gettime((~pid << 3) | 2)
