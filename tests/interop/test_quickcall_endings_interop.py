@@ -15,7 +15,7 @@ from roost_process import API_HOST, Roost, eventually
 from daemon.demo_phones import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from roost_process import Device
@@ -41,6 +41,20 @@ def odd(tmp_path: Path, peer: Callable[[str], None]) -> Iterator[Callable[..., O
     yield make
     for phone in phones:
         phone.stop()
+
+
+@pytest.fixture
+def roost_with(tmp_path: Path) -> Iterator[Callable[..., Roost]]:
+    """Start a daemon with settings of the test's own; it ends with the test."""
+    daemons: list[Roost] = []
+
+    def start(**settings: Mapping[str, object]) -> Roost:
+        daemons.append(Roost(tmp_path / f"roost{len(daemons)}", settings).create().start())
+        return daemons[-1]
+
+    yield start
+    for daemon in daemons:
+        assert daemon.stop() == 0
 
 
 def device_at(roost: Roost, phone: OddPhone, **fields: Any) -> Device:
@@ -149,7 +163,7 @@ def test_a_ringing_phone_that_knows_talk_is_told_to_answer(roost: Roost, odd: Ca
 
 
 async def test_the_next_host_of_the_route_is_tried_where_one_is_silent(
-    tmp_path: Path, odd: Callable[..., OddPhone]
+    roost_with: Callable[..., Roost], odd: Callable[..., OddPhone]
 ) -> None:
     """DNS names two (RFC 3263 4.3): the first is a host where nobody listens, the second answers."""
     far, dead = odd(*ANSWER, *ENDED), free_port()
@@ -159,11 +173,9 @@ async def test_the_next_host_of_the_route_is_tried_where_one_is_silent(
         ("two.pbx.example.", "A"): ["127.0.0.1"],
     }
     server = await DnsServer(zone).start()
-    settings = {
-        "sip": {"nameservers": [str(server.address)]},
-        "quickcall": {"route": "sip:{number}@pbx.example", "asserted_identity": "tel:+4930123"},
-    }
-    roost = await asyncio.to_thread(Roost(tmp_path / "roost", settings).create().start)
+    route = {"route": "sip:{number}@pbx.example", "asserted_identity": "tel:+4930123"}
+    sip = {"nameservers": [str(server.address)]}
+    roost = await asyncio.to_thread(lambda: roost_with(sip=sip, quickcall=route))
     phone = odd(*ANSWER, *JOINED, Pause(0.3), Ask("BYE"))
     device = await asyncio.to_thread(device_at, roost, phone)
     await asyncio.to_thread(ring, roost, device)
@@ -172,7 +184,6 @@ async def test_the_next_host_of_the_route_is_tried_where_one_is_silent(
     server.close()
 
     assert "P-Asserted-Identity: <tel:+4930123>" in far.heard()
-    assert await asyncio.to_thread(roost.stop) == 0
 
 
 def test_a_number_that_redirects_is_followed(roost: Roost, odd: Callable[..., OddPhone]) -> None:
@@ -198,11 +209,15 @@ def test_a_number_that_redirects_is_followed(roost: Roost, odd: Callable[..., Od
     ],
 )
 def test_a_route_that_demands_a_password_gets_its_digest(
-    tmp_path: Path, odd: Callable[..., OddPhone], status: int, challenge: str, answered: Await, answer: str
+    roost_with: Callable[..., Roost],
+    odd: Callable[..., OddPhone],
+    status: int,
+    challenge: str,
+    answered: Await,
+    answer: str,
 ) -> None:
     """SIPp checks it, as a trunk would; the ACK carries it too."""
-    roost = Roost(tmp_path / "roost", {"quickcall": TRUNK})
-    roost.create().start()
+    roost = roost_with(quickcall=TRUNK)
     far = odd(
         Say(status, {challenge: CHALLENGE}),
         Await("ACK"),
@@ -216,8 +231,6 @@ def test_a_route_that_demands_a_password_gets_its_digest(
     ring(roost, device_at(roost, phone))
     far.done()
     phone.done()
-
-    assert roost.stop() == 0
 
 
 def test_a_bye_whose_answer_is_lost_is_sent_again(roost: Roost, odd: Callable[..., OddPhone]) -> None:
@@ -274,9 +287,9 @@ def test_every_fork_that_answers_is_acknowledged_and_all_but_one_ended(
 
 
 @pytest.mark.slow
-def test_a_phone_that_dies_in_mid_call_ends_it(tmp_path: Path, odd: Callable[..., OddPhone]) -> None:
+def test_a_phone_that_dies_in_mid_call_ends_it(roost_with: Callable[..., Roost], odd: Callable[..., OddPhone]) -> None:
     """It answers no OPTIONS any more (RFC 3261 12.2.1.2): the other one is not left talking to nobody."""
-    roost = Roost(tmp_path / "roost", {"quickcall": {"probe_interval": 1}}).create().start()
+    roost = roost_with(quickcall={"probe_interval": 1})
     far = odd(*ANSWER, Await("OPTIONS"), port=roost.route_port)
     probed = (Await("OPTIONS"), Say(200, tag=""))
     phone = odd(*ANSWER, *JOINED, *probed * 34)
@@ -287,7 +300,6 @@ def test_a_phone_that_dies_in_mid_call_ends_it(tmp_path: Path, odd: Callable[...
 
     assert {("lost", 408, "number")} == {(row["outcome"], row["sip_status"], row["hangup_side"]) for row in rows}
     assert "BYE" in phone.heard()
-    assert roost.stop() == 0
 
 
 @pytest.mark.slow
