@@ -60,7 +60,7 @@ check: $(VENV)/tested-with ## lint, types and import contracts
 	@echo "== types"     && $(BIN)/mypy
 	@echo "== contracts" && $(BIN)/lint-imports --no-logo
 
-reference: $(VENV)/installed ## write default.toml, the README's table of keys, and the generated pages of docs
+reference: $(VENV)/installed ## write default.toml and the generated pages of docs
 	@$(BIN)/python -m config.reference && $(BIN)/python -m daemon.cli_reference && $(BIN)/python -m api.reference
 
 wheel: $(VENV)/installed ## build the wheel into dist/

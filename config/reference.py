@@ -1,4 +1,4 @@
-"""Writes `default.toml`, the README's table of keys and `docs/configure.md` from the settings themselves.
+"""Writes `default.toml` and `docs/configure.md` from the settings themselves.
 
 `python -m config.reference` rewrites them in a working copy; a test fails while they differ.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
-import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args, get_origin, get_type_hints
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_TOML = Path(__file__).parent / "default.toml"
-README = Path(__file__).parent.parent / "README.md"
 PAGE = Path(__file__).parent.parent / "docs" / "configure.md"
-TABLE = re.compile(r"(?<=<!-- keys -->\n).*?(?=<!-- /keys -->)", re.DOTALL)
 TYPES = {
     str: "text",
     bool: "true or false",
@@ -95,15 +92,6 @@ def render_toml() -> str:
     return "".join(parts)
 
 
-def render_table() -> str:
-    """Return the table of keys in Markdown."""
-    lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for entry in entries():
-        meaning = f"{entry.text} {entry.limits}".strip().replace("|", "\\|")
-        lines.append(f"| `{entry.key.path}` | {entry.kind} | `{entry.default}` | {meaning} |")
-    return "\n".join(lines) + "\n"
-
-
 def render_page() -> str:
     """Return the text of `docs/configure.md`."""
     parts = [PAGE_HEADER]
@@ -118,10 +106,9 @@ def render_page() -> str:
 
 
 def write() -> None:
-    """Bring `default.toml`, the README and `docs/configure.md` up to date."""
+    """Bring both up to date."""
     PAGE.write_text(render_page(), encoding="utf-8")
     DEFAULT_TOML.write_text(render_toml(), encoding="utf-8")
-    README.write_text(TABLE.sub(lambda _match: render_table(), README.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _texts(kind: type) -> tuple[str, Mapping[str, str]]:
