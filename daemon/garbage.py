@@ -23,19 +23,17 @@ FULL_EVERY: Final = 6 * 3600.0  # seconds between looks at everything: 60 ms wit
 
 
 class GarbageRounds:
-    """Stops the collector while a process loads what it keeps, until `begin`."""
+    """Keeps the collector to what is young, from its making on; `begin` says that all is loaded."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._before = gc.get_threshold()
         self._alarm: asyncio.TimerHandle | None = None
-        gc.disable()
+        gc.set_threshold(YOUNG, MIDDLE, NEVER)
 
     def begin(self) -> None:
-        """Collect from now on, but not among what is there already."""
+        """Collect no more among what is there already."""
         gc.freeze()
-        gc.set_threshold(YOUNG, MIDDLE, NEVER)
-        gc.enable()
         self._alarm = self._loop.call_later(FULL_EVERY, self._collect)
 
     async def close(self) -> None:
@@ -44,7 +42,6 @@ class GarbageRounds:
             self._alarm.cancel()
         gc.set_threshold(*self._before)
         gc.unfreeze()
-        gc.enable()
 
     def _collect(self) -> None:
         began = time.monotonic()
