@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from daemon.leg import LiveLeg, SipUser
     from daemon.order import Order
     from sip.dialog import DialogId
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.message import Request
 
 log = structlog.get_logger(__name__)

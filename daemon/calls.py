@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from daemon.order import Order
     from sip import callevents as ev
     from sip.flow import Flow
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.message import Request
 
 log = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from sip.uas import options_answer
 if TYPE_CHECKING:
     from daemon.presence import Presence
     from sip.flow import Flow
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.message import Request
 
 log = structlog.get_logger(__name__)

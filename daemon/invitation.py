@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sip.callevents import Branch
     from sip.digest import Credentials
     from sip.flow import Flow
-    from sip.io.transactions import ClientTransaction
+    from sip.io.exchange import ClientTransaction
     from sip.io.ways import Ways
     from sip.outcome import Ending
 

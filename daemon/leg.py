@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sip.dialog import Dialog
     from sip.digest import Credentials
     from sip.flow import Flow
-    from sip.io.transactions import ClientTransaction, ServerTransaction
+    from sip.io.exchange import ClientTransaction, ServerTransaction
     from sip.io.ways import Ways
     from sip.message import Message, Request, Response
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from daemon.leg import LiveLeg
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.message import Message, Request
 
 MAX_OPEN: Final = 16  # requests of one call's phones that wait at once

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sip.digest import DigestAnswer
     from sip.flow import Flow
     from sip.io.endpoint import Endpoint
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.location import BindingChanges
     from sip.message import Request
     from sip.nonce import NonceSigner

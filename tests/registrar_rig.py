@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from api.ports import JsonObject
     from sip.flow import Flow
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
 
 GOOD = Credentials("bob", "correct-horse")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import ssl
 
     from sip.flow import Address, Flow
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
 
 LOCALHOST = "127.0.0.1"
 WAIT = 20.0  # seconds; only what fails waits so long, also on a busy machine

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fast_loop import FastLoop
 
-from sip.io.transactions import ClientTransaction
+from sip.io.exchange import ClientTransaction
 from sip.media.link import Link
 from sip.media.live import LiveBridge
 from sip.media.process import WorkerProcess

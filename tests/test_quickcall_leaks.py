@@ -31,7 +31,7 @@ from sip.flow import Address, Flow, Transport
 from sip.headers import NameAddr
 from sip.invite import Invitee
 from sip.io.endpoint import Endpoint
-from sip.io.transactions import ClientTransaction, ServerTransaction
+from sip.io.exchange import ClientTransaction, ServerTransaction
 from sip.message import Message, Request, Response
 from sip.outcome import Ending, Outcome, Side
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from daemon.store import Store
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.message import Request
 
 LIMIT = 0.3

@@ -25,7 +25,7 @@ from sip.io.pool import ConnectionPool
 from sip.io.resolver import Resolver
 from sip.io.tcp import StreamConnection, open_stream
 from sip.io.tls import Tls
-from sip.io.transactions import ClientTransaction, ServerTransaction, TransactionLayer
+from sip.io.transactions import TransactionLayer
 from sip.io.udp import UdpListener
 from sip.io.ways import Ways
 from sip.io.websocket import WebSocketServer
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sip.errors import SipError
+    from sip.io.exchange import ClientTransaction, ServerTransaction
     from sip.locate import Hop
     from sip.uri import SipUri
 

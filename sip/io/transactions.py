@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.errors import ConnectionLost, ParseError, SipError, TransactionTimeout, TransportFailed
 from sip.headers import split_values
+from sip.io.exchange import ClientKey, ClientTransaction, ServerKey, ServerTransaction
 from sip.message import Request, Response, has_tag
 from sip.timers import LINGER, Timer, TimerLanes
 from sip.transaction import (
     EVENT_OF_TIMER,
-    INVITE_CLIENT,
-    INVITE_SERVER,
-    NON_INVITE_CLIENT,
-    NON_INVITE_SERVER,
     Effect,
     Event,
     State,
-    Transaction,
-    event_of_answer,
     event_of_response,
 )
 from sip.via import MAGIC_COOKIE, Via
@@ -33,11 +28,7 @@ if TYPE_CHECKING:
 MAX_SERVER_TRANSACTIONS: Final = 262_144  # at some 700 bytes each; requests beyond it are dropped and counted
 MAX_CLIENT_TRANSACTIONS: Final = 131_072  # our own requests: one OPTIONS or NOTIFY a phone at the most
 
-_64_BITS: Final = 2**64 - 1
-
-ServerKey = tuple[object, ...]
 Identity = tuple["str | None", "str | None", "str | None"]
-ClientKey = tuple[str, str]
 
 
 class Sender(Protocol):
@@ -46,115 +37,6 @@ class Sender(Protocol):
     def __call__(self, data: bytes, flow: Flow, to: Address | None = None) -> None:
         """Send along the flow, to another address than its remote one where `to` is given. Raises TransportFailed."""
         ...
-
-
-class ServerTransaction:
-    """A request that a peer sent, until it is answered and its retransmissions are over."""
-
-    __slots__ = ("_last", "_layer", "_to_tag", "flow", "fsm", "key", "on_cancel", "on_failure", "reply_to", "request")
-
-    def __init__(self, layer: TransactionLayer, key: ServerKey, request: Request, flow: Flow, via: Via) -> None:
-        machine = INVITE_SERVER if request.method == "INVITE" else NON_INVITE_SERVER
-        self.fsm = Transaction(machine, reliable=flow.transport.reliable)
-        self.key = key
-        self.request: Request | None = request
-        """None once a final response was sent."""
-        self.flow = flow
-        self.reply_to = None if flow.transport.reliable else via.reply_address(flow.remote)
-        self.on_cancel: Callable[[], None] | None = None
-        """Called when the peer cancels the request before it was answered."""
-        self.on_failure: Callable[[SipError], None] | None = None
-        """Called when our 2xx to an INVITE was never acknowledged."""
-        self._layer = layer
-        self._last = b""
-        self._to_tag = ""
-
-    @property
-    def to_tag(self) -> str:
-        """Our tag in the responses of this transaction (RFC 3261 8.2.6.2)."""
-        if not self._to_tag:
-            self._to_tag = self._layer.token()
-        return self._to_tag
-
-    def respond(self, response: Response) -> None:
-        """Send a response. Raises LocalProtocolError after a final one; a flow that fails is the layer's to handle."""
-        effects = self.fsm.step(event_of_answer(response.status))
-        self._last = self._encoded(response)
-        if response.final:
-            self._layer.answered(self)
-            self.request = None
-        self._layer.run_server(self, effects)
-
-    def respond_and_forget(self, response: Response) -> None:
-        """Send a final response and keep no state (RFC 3261 8.2.7): a challenge or a refusal that costs us nothing."""
-        if not self._to_tag:
-            # RFC 3261 8.2.7: without state, MUST give the same tag again should the request come again.
-            self._to_tag = f"{hash(self.key) & _64_BITS:016x}"
-        self._last = self._encoded(response)
-        self.forget()
-        self._layer.send_last(self)
-
-    def forget(self) -> None:
-        """Answer nothing and keep no state: for those who are better left in the dark."""
-        self.fsm.state = State.TERMINATED
-        self._layer.forget_server(self)
-        self.request = None
-
-    def acknowledged(self) -> None:
-        """Tell that the ACK of our 2xx came, so that it is not sent again."""
-        self._layer.run_server(self, self.fsm.step(Event.ACK))
-
-    @property
-    def last_response(self) -> bytes:
-        """What was sent last; empty while nothing was."""
-        return self._last
-
-    def _encoded(self, response: Response) -> bytes:
-        to = response.first("To")
-        if to is not None and response.status > 100 and ("tag" not in to.lower() or not has_tag(to)):
-            response.set("To", f"{to};tag={self.to_tag}")
-        return response.encode()
-
-
-class ClientTransaction:
-    """A request of ours, until its final response is in and no more retransmissions of it can come."""
-
-    __slots__ = ("_cancelled", "_layer", "data", "flow", "fsm", "key", "on_failure", "on_response", "request")
-
-    def __init__(
-        self,
-        layer: TransactionLayer,
-        request: Request,
-        flow: Flow,
-        on_response: Callable[[Response], None],
-        on_failure: Callable[[SipError], None],
-    ) -> None:
-        self.fsm = Transaction(
-            INVITE_CLIENT if request.method == "INVITE" else NON_INVITE_CLIENT, reliable=flow.transport.reliable
-        )
-        self.key: ClientKey = (request.via.branch or "", request.method)
-        self.request = request
-        self.data = request.encode()
-        self.flow = flow
-        self.on_response = on_response
-        self.on_failure = on_failure
-        self._layer = layer
-        self._cancelled = False
-
-    def cancel(self, *extra: tuple[str, str]) -> None:
-        """Cancel the INVITE, now or as soon as a provisional response is in (RFC 3261 9.1).
-
-        `extra` are headers for the CANCEL, such as Reason (RFC 3326). The final response still comes to on_response.
-        """
-        if self._cancelled or self.fsm.state not in (State.CALLING, State.PROCEEDING):
-            return
-        self._cancelled = True
-        self._layer.cancel(self, extra)
-
-    def let_go(self) -> None:
-        """Forget who is told, once nothing more can come, so that the two do not keep each other alive."""
-        if self.fsm.over:
-            self.on_response = self.on_failure = _tell_nobody
 
 
 class TransactionLayer:
@@ -421,10 +303,6 @@ class TransactionLayer:
             transaction.let_go()
         if event is Event.RETRANSMIT and not transaction.fsm.over and not transaction.fsm.entered:
             self._set_timer(transaction.fsm.repeat_delay(), transaction, timer)
-
-
-def _tell_nobody(_what: Response | SipError) -> None:
-    """Take what comes when all is over."""
 
 
 def _server_key(request: Request, via: Via, flow: Flow) -> ServerKey:

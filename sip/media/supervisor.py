@@ -26,7 +26,7 @@ from sip.sounds import asking_wav, ringback_wav
 
 if TYPE_CHECKING:
     from sip.flow import Flow
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.media.process import WorkerProcess
     from sip.message import Request
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from processes import ServerProcess
 
     from sip.flow import Flow
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.message import Request
 
 DEVICE, NUMBER = "bench-device", "5551234"

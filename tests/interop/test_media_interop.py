@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sipp_phone import SippPhone
 
     from sip.flow import Flow
-    from sip.io.transactions import ServerTransaction
+    from sip.io.exchange import ServerTransaction
     from sip.message import Request
 
 pytest.importorskip("pjsua2", reason="pjsua2-pybind11 has no wheel for this Python")
