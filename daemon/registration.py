@@ -119,8 +119,9 @@ class Registration:
 
     @property
     def waiting(self) -> int:
-        """How many REGISTER requests, or changes that they made, wait."""
-        return len(self._asking) + len(self._proven) + self._presence.waiting
+        """How many REGISTER requests have no answer yet."""
+        unstored = self._presence.waiting if self._policy.wait_for_commit else 0
+        return len(self._asking) + len(self._proven) + unstored
 
     def _put_off(self, request: Request, transaction: ServerTransaction) -> None:
         self.outcomes["overloaded"] += 1
