@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 settings.register_profile("busy-machine", deadline=None)  # an example may have to wait for the processor
 settings.load_profile("busy-machine")
+
+# A shell without job control starts what it puts into the background with Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class HandClock:

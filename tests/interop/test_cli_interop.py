@@ -157,14 +157,17 @@ async def test_watch_redraws_a_terminal_and_leaves_it_as_it_was(
     text = bytearray()
     with subprocess.Popen(command, cwd=REPOSITORY, env=environ, stdout=slave, stderr=slave) as process:
         os.close(slave)
-        asyncio.get_running_loop().add_reader(master, lambda: text.extend(os.read(master, 65536)))
-        await eventually(lambda: b"12 devices, 0 registered" in text, "the first screen", limit=LIMIT)
-        assert (await asyncio.to_thread(phone.register)).status == 200
-        await eventually(lambda: b"12 devices, 1 registered" in text, "the registration", limit=LIMIT)
-        process.send_signal(signal.SIGINT)
-        await eventually(lambda: text.endswith(b"\x1b[?25h\x1b[?1049l"), "the terminal as it was", limit=LIMIT)
-        asyncio.get_running_loop().remove_reader(master)
-        assert await asyncio.to_thread(process.wait, LIMIT) == 0
+        try:
+            asyncio.get_running_loop().add_reader(master, lambda: text.extend(os.read(master, 65536)))
+            await eventually(lambda: b"12 devices, 0 registered" in text, "the first screen", limit=LIMIT)
+            assert (await asyncio.to_thread(phone.register)).status == 200
+            await eventually(lambda: b"12 devices, 1 registered" in text, "the registration", limit=LIMIT)
+            process.send_signal(signal.SIGINT)
+            await eventually(lambda: text.endswith(b"\x1b[?25h\x1b[?1049l"), "the terminal as it was", limit=LIMIT)
+            asyncio.get_running_loop().remove_reader(master)
+            assert await asyncio.to_thread(process.wait, LIMIT) == 0
+        finally:
+            process.kill()
     os.close(master)
 
     screens = text.decode().split("\x1b[H")
