@@ -32,6 +32,12 @@ missing = $(strip $(foreach peer,$(1),$(if $(shell command -v $(firstword $(subs
 install = $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null 2>&1 || { \
 	$(AS_ROOT) $(APT) update >/dev/null 2>&1 && $(AS_ROOT) $(APT) install -y --no-install-recommends $(1) >/dev/null; }
 
+PYTEST = $(BIN)/python -m pytest
+# Those with real peers mostly wait, so they run beside the others, and tell when these are done.
+all-tests = told=$$(mktemp); $(PYTEST) tests/interop >$$told 2>&1 & beside=$$!; \
+	$(PYTEST) --ignore=tests/interop; here=$$?; wait $$beside; there=$$?; \
+	cat $$told; rm -f $$told; exit $$(( here | there ))
+
 .PHONY: help run test fuzz check demo peers baresip reference wheel lock audit deb package install uninstall clean
 
 help: ## say what there is
@@ -45,7 +51,7 @@ demo: $(VENV)/installed baresip ## two real phones, status, a sync and a call, i
 
 test: $(VENV)/tested-with peers check ## lint, types, import contracts and all tests
 	@echo "== tests"
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(if $(PYTEST_ARGS),$(PYTEST) $(PYTEST_ARGS),$(all-tests))
 	@$(MAKE) --no-print-directory missing-peers
 
 # Goes on from what earlier runs have found worth keeping, in .fuzz; what fails is written there too.

@@ -9,6 +9,7 @@ import asyncio
 import csv
 import re
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -160,16 +161,23 @@ async def by_datagram(roost: Roost, wire: bytes, *, answered: bool) -> list[Resp
     server, loop = listening(roost, 0), asyncio.get_running_loop()
     with socket.socket(type=socket.SOCK_DGRAM) as phone:
         phone.setblocking(False)
-        try:
-            phone.bind((source_of(wire), reply_port(wire)))
-        except OSError as taken:
-            pytest.skip(f"something else is at port {reply_port(wire)} of all addresses: {taken}")
+        await bind_when_free(phone, (source_of(wire), reply_port(wire)))
         await loop.sock_sendto(phone, wire, server)
         answers = [await next_answer(phone)] if answered else []
         await loop.sock_sendto(phone, request_text(branch=SENTINEL, transport="UDP"), server)
         while not is_sentinel(answer := await next_answer(phone)):
             answers.append(answer)
         return answers
+
+
+async def bind_when_free(phone: socket.socket, address: tuple[str, int]) -> None:
+    """Wait for a scanner in a test beside this one, which takes the port of all addresses for a while."""
+    for _ in range(300):
+        with suppress(OSError):
+            phone.bind(address)
+            return
+        await asyncio.sleep(0.1)
+    pytest.skip(f"something else is at port {address[1]} of all addresses")
 
 
 async def next_answer(phone: socket.socket) -> Response:
