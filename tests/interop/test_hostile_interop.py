@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from roost_process import Roost
 
+from daemon.demo_phones import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -42,7 +44,8 @@ def scan(peer: Callable[[str], None], tmp_path: Path) -> Callable[..., str]:
         environment = {"HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin"}
         try:
             done = subprocess.run(
-                [tool, *words, "-p", str(roost.sip_port), roost.host],
+                # Its own choice is port 5060 of all addresses, which other tests need.
+                [tool, *words, "-P", str(free_port()), "-p", str(roost.sip_port), roost.host],
                 capture_output=True, text=True, stdin=subprocess.DEVNULL,
                 env=environment, timeout=limit, check=False,
             )  # fmt: skip
