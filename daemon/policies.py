@@ -25,6 +25,7 @@ RELOADED: Final = frozenset(
         *(f"tls.{name}" for name in ("certificate", "key", "ca_file", "minimum_version", "ciphers")),
         *(f"sip.{name}" for name in ("min_expires", "max_expires", "max_contacts", "expires_jitter", "default_realm")),
         *(f"sip.{name}" for name in ("digest", "drop_strangers", "durability", "tcp_keepalive")),
+        *("sip.max_waiting", "api.max_requests"),
         *(f"sip.{name}" for name in ("rate_per_source", "rate_burst", "max_connections", "max_connections_per_source")),
         *(f"api.{name}" for name in ("anonymous_quickcall", "rate", "burst", "realm_suffix", "trusted_proxies")),
         "vendors.file", "quickcall.max_calls", "quickcall.cdr_retention", "media.max_calls", "log.level", "log.levels",

@@ -103,6 +103,7 @@ class Registration:
     def reload(self, policy: RegistrationPolicy) -> None:
         """Answer by another policy from now on."""
         self._policy = policy
+        self._admission.limit(policy.max_waiting)
 
     def on_register(self, request: Request, transaction: ServerTransaction) -> None:
         """Answer a REGISTER soon, after its change is stored where it makes one.

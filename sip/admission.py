@@ -24,12 +24,16 @@ class Admission:
     __slots__ = ("_most", "_most_newcomers", "_refused", "_retry_most", "_since", "_taken", "_told")
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._most_newcomers = most * NEWCOMERS_SHARE
+        self.limit(most)
         self._told = float("-inf")
         self._taken = self._refused = 0
         self._since = float("-inf")
         self._retry_most = RETRY_MOST
+
+    def limit(self, most: int) -> None:
+        """Let so many wait from now on."""
+        self._most = most
+        self._most_newcomers = most * NEWCOMERS_SHARE
 
     def admits(self, waiting: int, buffered: float, *, signed: bool) -> bool:
         """Decide on one more REGISTER, of which is known only whether it carries credentials, right or wrong.

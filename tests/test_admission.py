@@ -27,6 +27,15 @@ def test_who_has_credentials_is_taken_for_longer(waiting: int, buffered: float, 
     assert signed == admission.admits(waiting, buffered, signed=True)
 
 
+def test_another_limit_holds_from_then_on() -> None:
+    """It is an operator's to change while phones are on."""
+    admission = Admission(100)
+    admission.limit(10)
+
+    assert (True, False) == tuple(admission.admits(waiting, 0.0, signed=True) for waiting in (9, 10))
+    assert (True, False) == tuple(admission.admits(waiting, 0.0, signed=False) for waiting in (4, 5))
+
+
 def test_times_to_come_again_are_spread() -> None:
     """RFC 3261 20.33; phones of one site must not come again together."""
     times = [retry_after(chance / 1000) for chance in range(1001)]
