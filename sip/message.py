@@ -22,7 +22,6 @@ MAX_HEAD: Final = 16_384  # bytes of start line and headers; the longest of RFC 
 MAX_HEADER_LINES: Final = 256  # RFC 4475's longest has under 60
 MAX_HEADER_LINE: Final = 8192  # bytes; cookies of RFC 8760 and certificates of RFC 4474 stay under 4 KiB
 
-_FOLD = re.compile(r"\r\n[ \t]+")
 _TAG = re.compile(r";\s*tag\s*=", re.IGNORECASE)
 _VERSION = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE)
 _METHOD = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,64}\Z")
@@ -249,11 +248,8 @@ def parse_message(data: bytes) -> Request | Response:
     too_long = len(head) > MAX_HEAD
     if too_long:
         head = head[: max(0, head.rfind(b"\r\n", 0, MAX_HEAD))]
-    text = head.decode("utf-8", "surrogateescape")
-    if "\r\n " in text or "\r\n\t" in text:
-        text = _FOLD.sub(" ", text)
-    lines = text.split("\r\n")
-    broken = text.count("\n") >= len(lines) or text.count("\r") >= len(lines)
+    lines = head.decode("utf-8", "surrogateescape").split("\r\n")
+    broken = len((head + b".").splitlines()) != len(lines)  # a bare CR or LF ends a line too
     if broken:
         # What goes back in the answer must not end a line there.
         lines = [line.replace("\r", " ").replace("\n", " ") for line in lines]
@@ -302,24 +298,39 @@ def _index(message: Message, lines: list[str]) -> None:
     if len(lines) > MAX_HEADER_LINES:
         message.defect = message.defect or ParseError("too many header lines", status=400)
         del lines[MAX_HEADER_LINES:]
+    key: str | None = None
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        key = names.get(name)
+        last, key = key, names.get(name)
         if key is None:
-            if not colon or not name or len(name) > MAX_NAME or name[0] in " \t":
+            if line[:1] in _BLANKS and last is not None:
+                key = last
+                _unfold(message, fields[key], line)
+                continue
+            if not colon or not name or len(name) > MAX_NAME or name[0] in _BLANKS:
                 message.defect = message.defect or ParseError("malformed header line")
                 continue
             key = header_name(name)
         if not colon or len(value) > MAX_HEADER_LINE:
             message.defect = message.defect or ParseError("malformed header line")
+            key = None
         elif key in fields:
             fields[key].append(value.strip())
         else:
             fields[key] = [value.strip()]
 
 
+def _unfold(message: Message, values: list[str], line: str) -> None:
+    """Add a line that begins with a blank to the one before (RFC 3261 7.3.1)."""
+    unfolded = f"{values[-1]} {line.strip()}".strip()
+    if len(unfolded) > MAX_HEADER_LINE:
+        message.defect = message.defect or ParseError("malformed header line")
+    else:
+        values[-1] = unfolded
+
+
 def _cut_body(message: Message, body: bytes) -> None:
-    lengths = message.lines("Content-Length")
+    lengths = message._fields.get("Content-Length")
     if not lengths:
         message.body = body
         return
@@ -340,6 +351,7 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
+_BLANKS = (" ", "\t")
 _COPIED = ("Via", "From", "To", "Call-ID", "CSeq")
 _USUAL_NAMES = {
     name: name
