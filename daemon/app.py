@@ -68,7 +68,6 @@ if TYPE_CHECKING:
     from config.listen import HostPort
     from config.settings import MediaSettings, Settings
     from daemon.provisioning import DocumentListener
-    from sip.location import Binding
 
 log = structlog.get_logger(__name__)
 
@@ -141,7 +140,6 @@ class Roost:
             signer=NonceSigner(await store.values.get_or_create(NONCE_KEY, _new_key), NONCE_LIFETIME),
             wall=time.time,
         )
-        presence.subscribe(_trusting(endpoint, registration), Happening.REGISTERED, Happening.REFRESHED)
         tap = Tap(endpoint)
         hep = self._export(tap)
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
@@ -291,17 +289,6 @@ class Roost:
         bound = Address(*runner.addresses[0][:2])
         log.info(event, address=str(bound))
         return bound
-
-
-def _trusting(endpoint: Endpoint, registration: Registration) -> Callable[[Happening, Binding], None]:
-    """Return a listener that lifts the limits on where phones are registered, also those of an earlier process."""
-
-    def happened(happening: Happening, binding: Binding) -> None:
-        endpoint.trust(binding.flow.remote.host)
-        if happening is Happening.REGISTERED:
-            registration.trust(binding.flow.remote.host)  # a refresh says so itself
-
-    return happened
 
 
 def _tell_certificate(endpoint: Endpoint) -> None:

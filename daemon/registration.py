@@ -13,7 +13,7 @@ import structlog
 
 from daemon.directory import Standing
 from daemon.figures import Histogram
-from daemon.presence import log_failure, now
+from daemon.presence import Happening, log_failure, now
 from sip.admission import Admission, retry_after
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sip.flow import Flow
     from sip.io.endpoint import Endpoint
     from sip.io.exchange import ServerTransaction
-    from sip.location import BindingChanges
+    from sip.location import Binding, BindingChanges
     from sip.message import Request
     from sip.nonce import NonceSigner
     from sip.registrar import RegisterResult
@@ -87,7 +87,7 @@ class Registration:
         self._vendors = vendors
         self._signer = signer
         self._wall = wall
-        self._offenders = Offenders()
+        self._offenders = Offenders(endpoint.trusted)
         self._nobody = NonceCounts()
         self._admission = Admission(policy.max_waiting)
         self._asking: deque[tuple[Request, ServerTransaction]] = deque()
@@ -99,6 +99,7 @@ class Registration:
         """How many REGISTER requests there were, by what became of them."""
         self.latency = Histogram()
         """Seconds from a REGISTER that changed something to its answer, which is after the commit."""
+        presence.subscribe(self._trust, Happening.REGISTERED, Happening.REFRESHED)
 
     def reload(self, policy: RegistrationPolicy) -> None:
         """Answer by another policy from now on."""
@@ -173,11 +174,10 @@ class Registration:
         if Quirk.SCANNER in self._vendors.match(request.first("User-Agent") or "").quirks:
             return False
         # A REGISTER's domain is that of its To, which is read when all else about it is found to be well.
-        return request.method == "REGISTER" or self._is_for_us(request) or self._offenders.is_trusted(source, now())
+        return request.method == "REGISTER" or self._is_for_us(request) or self._endpoint.trusted.has(source, now())
 
-    def trust(self, source: str) -> None:
-        """Never silence the address, because a phone there has a registration."""
-        self._offenders.trust(source, now())
+    def _trust(self, _happening: Happening, binding: Binding) -> None:
+        self._endpoint.trusted.add(binding.flow.remote.host, binding.expires_at, now())
 
     def _is_for_us(self, request: Request) -> bool:
         """Tell whether the Request-URI names a domain that is served here, or none that can be read."""
@@ -254,7 +254,7 @@ class Registration:
         """Return the device unless it is disabled; then its right password is answered as a wrong one is."""
         standing = self._directory.standing(device)
         if standing is Standing.GOOD:
-            self._offenders.right(transaction.flow.remote.host, device.aor, now())
+            self._offenders.right(transaction.flow.remote.host, device.aor)
             return device
         self.outcomes["disabled"] += 1
         self._on_wrong_answer(request, transaction, device.aor, standing.value, algorithm)

@@ -1,23 +1,22 @@
 """What one source may ask of us before anything of it is parsed: messages by token bucket, connections by count.
 
 A source is an IPv4 address, or the /64 of an IPv6 one, for that is what one customer has. This host itself is not
-limited, and a source that has shown good credentials is trusted, for a whole office may stand behind one address.
+limited, and neither is a trusted source.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
-from ipaddress import IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
+
+from sip.trust import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sip.trust import TrustedSources
+
 MAX_SOURCES: Final = 65_536  # whose buckets are kept, at some 150 bytes each; what is forgotten begins with a full one
-MAX_TRUSTED: Final = 131_072  # sources with good credentials; one that finds no room has a bucket like others
-TRUST: Final = 7_200.0  # seconds that good credentials count: over two default registrations
-SWEEP_EVERY: Final = 60.0  # seconds between two searches for trust that is over: each goes through all of it
 TELL_EVERY: Final = 60.0  # seconds between two log lines about limits, for whoever is limited can make many
 
 
@@ -28,13 +27,12 @@ class SourceGuard:
     one is full it becomes the old one, and the old one is forgotten, so that any number of sources costs the same.
     """
 
-    __slots__ = ("_cost", "_depth", "_old", "_swept", "_told", "_trusted", "_young")
+    __slots__ = ("_cost", "_depth", "_old", "_told", "_trusted", "_young")
 
-    def __init__(self, rate: float, burst: float) -> None:
+    def __init__(self, rate: float, burst: float, trusted: TrustedSources) -> None:
         self.limit(rate, burst)
-        self._trusted: dict[str, float] = {}
+        self._trusted = trusted
         self._told = float("-inf")
-        self._swept = float("-inf")
 
     def limit(self, rate: float, burst: float) -> None:
         """Have other limits from now on; every bucket begins full."""
@@ -44,28 +42,21 @@ class SourceGuard:
         self._old: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old) + len(self._trusted)
+        return len(self._young) + len(self._old)
 
-    def admit(self, source: str, now: float) -> bool:
+    def admit(self, host: str, now: float) -> bool:
         """Take one message of the source from its bucket; False where that is empty."""
-        if ":" in source:
-            source = source_of(source)
-        if self._trusted.get(source, 0.0) > now:
+        if not self._cost or self._trusted.has(host, now):
             return True
+        source = source_of(host) if ":" in host else host
         full_at = self._young.get(source)
         if full_at is None:
             full_at = self._meet(source, now)
         full_at = (full_at if full_at > now else now) + self._cost
-        if full_at > now + self._depth:
+        if full_at > now + self._depth and not is_loopback(source):
             return False
         self._young[source] = full_at
         return True
-
-    def trust(self, host: str, now: float) -> None:
-        """Stop limiting the source for TRUST seconds, because it has shown good credentials."""
-        source = source_of(host) if ":" in host else host
-        if len(self._trusted) < MAX_TRUSTED or source in self._trusted or self._drop_stale(now):
-            self._trusted[source] = now + TRUST
 
     def should_tell(self, now: float) -> bool:
         """Return whether it is time for another log line about limits."""
@@ -76,19 +67,10 @@ class SourceGuard:
 
     def _meet(self, source: str, now: float) -> float:
         """Return when the bucket of a source that is not among the young will be full."""
-        if is_loopback(source):
-            self._trusted[source] = float("inf")
         if len(self._young) >= MAX_SOURCES // 2:
             self._old, self._young = self._young, {}
         full_at = self._young[source] = self._old.get(source, now)
         return full_at
-
-    def _drop_stale(self, now: float) -> bool:
-        if now - self._swept < SWEEP_EVERY:
-            return False
-        self._swept = now
-        self._trusted = {source: until for source, until in self._trusted.items() if until > now}
-        return len(self._trusted) < MAX_TRUSTED
 
 
 class ConnectionGate:
@@ -131,15 +113,6 @@ class ConnectionGate:
         self._per_source[source] -= 1
         if not self._per_source[source]:
             del self._per_source[source]
-
-
-@lru_cache(maxsize=8192)
-def source_of(host: str) -> str:
-    """Return what is limited as one: an IPv4 address itself, the /64 of an IPv6 address."""
-    if ":" not in host:
-        return host
-    address = ip_address(host)
-    return host if address.is_loopback else str(IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def is_loopback(source: str) -> bool:

@@ -1,21 +1,23 @@
 """Who guesses passwords: when to stop answering with challenges, and when to stop answering (RFC 3261 26.1).
 
-Only wrong answers to fresh nonces count, never challenges: a phone that was merely asked has done nothing. A source
-with a good registration is never silenced, for a whole office may share its address.
+Only wrong answers to fresh nonces count, never challenges: a phone that was merely asked has done nothing. A trusted
+source is never silenced.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from sip.trust import TrustedSources
 
 FORBID_AFTER: Final = 3  # wrong answers in a row by one source for one AOR; phones stop at a 403, not at a 401
 SILENCE_AFTER: Final = 10  # wrong answers of one source before it is not answered any more
 SILENCE: Final = 30.0  # seconds of the first silence; each further wrong answer doubles it
 MAX_SILENCE: Final = 3600.0  # seconds
 FORGET_AFTER: Final = 7200.0  # seconds without a wrong answer after which a source is as new
-TRUST: Final = 86_400.0  # seconds that a good registration counts: the longest that can be granted
 MAX_TRACKED: Final = 65_536  # sources, and pairs of source and AOR, of which each costs about 300 bytes
 
 Value = TypeVar("Value")
@@ -57,38 +59,28 @@ class Offenders:
 
     __slots__ = ("_by_aor", "_by_source", "_trusted")
 
-    def __init__(self) -> None:
+    def __init__(self, trusted: TrustedSources) -> None:
         self._by_aor: _Recent[_Record] = _Recent()
         self._by_source: _Recent[_Record] = _Recent()
-        self._trusted: _Recent[float] = _Recent()
+        self._trusted = trusted
 
     def __len__(self) -> int:
-        return len(self._by_aor) + len(self._by_source) + len(self._trusted)
+        return len(self._by_aor) + len(self._by_source)
 
     def wrong(self, source: str, aor: str, now: float) -> bool:
         """Count a wrong answer; returns whether it is to be refused for good (403) rather than challenged again."""
         pair = self._count(self._by_aor, (source, aor), now)
-        if not self.is_trusted(source, now):
+        if not self._trusted.has(source, now):
             whole = self._count(self._by_source, (source, ""), now)
             if whole.wrong >= SILENCE_AFTER:
                 whole.silent_until = now + min(MAX_SILENCE, SILENCE * 2.0 ** min(20, whole.wrong - SILENCE_AFTER))
         return pair.wrong >= FORBID_AFTER
 
-    def right(self, source: str, aor: str, now: float) -> None:
-        """Count a right answer: what went wrong before is forgiven, and the source is trusted for as long."""
+    def right(self, source: str, aor: str) -> None:
+        """Forgive what went wrong before a right answer."""
         if self._by_aor or self._by_source:
             self._by_aor.drop((source, aor))
             self._by_source.drop((source, ""))
-        self.trust(source, now)
-
-    def trust(self, source: str, now: float) -> None:
-        """Never silence the source while its registration may last."""
-        self._trusted.put((source, ""), now)
-
-    def is_trusted(self, source: str, now: float) -> bool:
-        """Return whether the source has a good registration."""
-        since = self._trusted.get((source, ""))
-        return since is not None and now - since < TRUST
 
     def is_silenced(self, source: str, now: float) -> bool:
         """Return whether the source gets no answer for now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -243,7 +244,7 @@ async def test_messages_beyond_the_rate_are_dropped_unread(start: Start) -> None
         endpoint.receive(b"noise, not SIP", stranger)
     assert endpoint.transactions.dropped == {"unreadable message": 3, "message of a source over its rate": 7}
 
-    endpoint.trust("192.0.2.1")
+    endpoint.trusted.add("192.0.2.1", until=math.inf, now=0.0)
     endpoint.receive(b"noise, not SIP", stranger)
     assert 4 == endpoint.transactions.dropped["unreadable message"]
 

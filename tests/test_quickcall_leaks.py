@@ -79,7 +79,6 @@ class World:
     async def listen(self) -> None:
         """Open the socket."""
         self.local = await self.endpoint.listen(Transport.UDP, Address("127.0.0.1", 0))
-        self.endpoint.trust("127.0.0.1")
 
     def target(self, call_id: str) -> Target:
         """Return one of the phones."""

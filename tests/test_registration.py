@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -295,7 +296,7 @@ async def test_a_request_for_another_domain_gets_no_answer(strict: Server, stran
     wire = stranger.request().encode().replace(b"REGISTER", method).replace(b"sip:acme.test", b"sip:100@198.51.100.7")
     assert 2 == await first_answered(stranger, wire)
 
-    strict.registration.trust("127.0.0.1")
+    strict.endpoint.trusted.add("127.0.0.1", until=math.inf, now=now())
     assert 1 == await first_answered(stranger, wire)
 
 
@@ -310,7 +311,7 @@ async def test_who_guessed_is_silenced_unless_a_phone_is_registered_there(server
 
     again = Server(server.path)
     await again.start()
-    again.registration.trust("127.0.0.1")
+    again.endpoint.trusted.add("127.0.0.1", until=math.inf, now=now())
     transport, other = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=again.address)
     for _ in range(2 * SILENCE_AFTER):
         await other.register(Credentials("bob", "wrong"))

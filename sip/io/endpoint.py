@@ -31,6 +31,7 @@ from sip.io.ways import Ways
 from sip.io.websocket import WebSocketServer
 from sip.message import Request, Response, parse_message
 from sip.stun import answer_binding
+from sip.trust import TrustedSources
 from sip.uas import inspect
 from sip.via import MAGIC_COOKIE, Via
 
@@ -86,7 +87,9 @@ class Endpoint:
         self._user = user
         self._loop = asyncio.get_running_loop()
         self.transactions = TransactionLayer(self._send, self._on_request, user.on_ack, new_token)
-        self._guard = SourceGuard(policy.rate_per_source, policy.rate_burst)
+        self.trusted = TrustedSources()
+        """Sources that are not limited."""
+        self._guard = SourceGuard(policy.rate_per_source, policy.rate_burst, self.trusted)
         self._gate = ConnectionGate(policy.max_connections, policy.max_connections_per_source)
         self._tls = Tls(policy.tls)
         self._resolver = Resolver(policy.nameservers)
@@ -173,10 +176,6 @@ class Endpoint:
         """Return when the certificate of our listeners is over; None where none needs it. Raises OSError."""
         secure = any(transport.secure for transport, _ in self._bound)
         return self._tls.expires() if secure else None
-
-    def trust(self, source: str) -> None:
-        """Stop limiting the messages of a source for a while, because it has shown good credentials."""
-        self._guard.trust(source, self._loop.time())
 
     def request(
         self,

@@ -95,7 +95,7 @@ async def test_key_that_needs_a_restart_is_told(own_roost: Roost) -> None:
 
 
 async def test_limits_need_no_restart(own_roost: Roost) -> None:
-    """Those of messages, connections, requests and calls: this host is not limited, so that they are taken is another test's."""
+    """This host is not limited by any of them, so that they are taken is another test's."""
     log = await reload(
         own_roost,
         sip_rate_per_source="1", sip_max_connections="9", sip_max_waiting="10", api_max_requests="7",

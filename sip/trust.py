@@ -1,0 +1,56 @@
+"""Sources where a phone is registered: they are not limited and not silenced, for a whole office may share an address.
+
+A source is an IPv4 address, or the /64 of an IPv6 one, for that is what one customer has.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv6Network, ip_address
+from typing import Final
+
+MAX_TRUSTED: Final = 131_072  # sources; one that finds no room is limited like a stranger
+SWEEP_EVERY: Final = 60.0  # seconds between two searches for trust that is over: each goes through all of it
+
+
+class TrustedSources:
+    """Until when each source is trusted: the latest end of its registrations."""
+
+    __slots__ = ("_swept", "_until")
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._swept = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def add(self, host: str, until: float, now: float) -> None:
+        """Trust the source of this address as long as that, unless it is for longer already."""
+        source = source_of(host) if ":" in host else host
+        standing = self._until.get(source)
+        if standing is not None:
+            if standing < until:
+                self._until[source] = until
+        elif len(self._until) < MAX_TRUSTED or self._drop_stale(now):
+            self._until[source] = until
+
+    def has(self, host: str, now: float) -> bool:
+        """Return whether a phone is registered at the source of this address."""
+        return self._until.get(source_of(host) if ":" in host else host, now) > now
+
+    def _drop_stale(self, now: float) -> bool:
+        if now - self._swept < SWEEP_EVERY:
+            return False
+        self._swept = now
+        self._until = {source: until for source, until in self._until.items() if until > now}
+        return len(self._until) < MAX_TRUSTED
+
+
+@lru_cache(maxsize=8192)
+def source_of(host: str) -> str:
+    """Return what is limited and trusted as one: an IPv4 address itself, the /64 of an IPv6 address."""
+    if ":" not in host:
+        return host
+    address = ip_address(host)
+    return host if address.is_loopback else str(IPv6Network((int(address) >> 64 << 64, 64)))
