@@ -6,10 +6,11 @@ The table is in memory and is the only thing that is read while SIP is handled; 
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from sip.agenda import Agenda
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,6 +64,8 @@ class Binding:
     """Seconds that the phone took to answer us last."""
     lost_at: float = 0.0
     """Since when it is unreachable."""
+    due: int = 0
+    """The second at which the table next looks whether it is over; the table's own."""
 
     @property
     def key(self) -> tuple[Aor, str, str, int]:
@@ -110,16 +113,16 @@ class BindingStore(Protocol):
 class LocationTable:
     """All live bindings, by AOR and by device. A device has one AOR.
 
-    Call `expire` before reading by account or device: it alone finds what is over. Reading by AOR looks by itself.
+    Call `expire` before reading by account or device: it alone finds what is over, within a second. Reading by AOR
+    looks by itself.
     """
 
-    __slots__ = ("_bindings", "_connections", "_count", "_deadlines", "_devices", "_scheduled")
+    __slots__ = ("_bindings", "_connections", "_count", "_devices", "_ends")
 
     def __init__(self) -> None:
         self._bindings: dict[Aor, tuple[Binding, ...]] = {}
         self._devices: dict[str, dict[str, Aor]] = {}
-        self._deadlines: list[tuple[float, Aor]] = []
-        self._scheduled: dict[Aor, float] = {}
+        self._ends: Agenda[Aor] = Agenda()
         self._connections: dict[Flow, set[Aor]] = {}
         self._count = 0
 
@@ -171,55 +174,65 @@ class LocationTable:
     def apply(self, changes: BindingChanges) -> None:
         """Make the changes; a binding put takes the place of the one with its key."""
         for binding in changes.removed:
-            self._replace(binding.aor, binding.key, None)
+            self._remove(binding)
         for binding in changes.put:
-            self._replace(binding.aor, binding.key, binding)
-            self._schedule(binding.aor, binding.expires_at)
+            self._put(binding)
 
     def expire(self, now: float) -> BindingChanges:
         """Remove and return the bindings whose time is over."""
-        if not self._deadlines or self._deadlines[0][0] > now:
-            return NO_CHANGES
         removed: list[Binding] = []
-        while self._deadlines and self._deadlines[0][0] <= now:
-            deadline, aor = heapq.heappop(self._deadlines)
-            if self._scheduled.get(aor) != deadline:
-                continue  # an earlier deadline was set after this one, and has been looked at
-            del self._scheduled[aor]
-            bindings = self._bindings.get(aor, ())
-            removed += (binding for binding in bindings if binding.expires_at <= now)
-            if live := [binding.expires_at for binding in bindings if binding.expires_at > now]:
-                self._schedule(aor, min(live))
+        while (page := self._ends.take(now)) is not None:
+            second, aors = page
+            for aor in aors:
+                for binding in self._bindings.get(aor, ()):
+                    if binding.due != second:
+                        continue  # it came after this was noted, and is noted elsewhere
+                    if binding.expires_at <= now:
+                        removed.append(binding)
+                        binding.due = 0  # the AOR may stand here twice
+                    else:
+                        binding.due = self._ends.add(binding.expires_at, aor)
+        if not removed:
+            return NO_CHANGES
         changes = BindingChanges(removed=tuple(removed))
         self.apply(changes)
         return changes
 
     def next_expiry(self) -> float | None:
         """Return when `expire` may next find something; None while the table is empty."""
-        return self._deadlines[0][0] if self._deadlines else None
+        return self._ends.next()
 
-    def _schedule(self, aor: Aor, deadline: float) -> None:
-        # One standing deadline an AOR: a refresh that only moves it later is noticed when it comes.
-        standing = self._scheduled.get(aor)
-        if standing is None or deadline < standing:
-            self._scheduled[aor] = deadline
-            heapq.heappush(self._deadlines, (deadline, aor))
-
-    def _replace(self, aor: Aor, key: tuple[Aor, str, str, int], binding: Binding | None) -> None:
+    def _put(self, binding: Binding) -> None:
+        aor = binding.aor
         before = self._bindings.get(aor, ())
-        after = tuple(other for other in before if other.key != key)
-        if binding is not None:
-            after = (*after, binding)
+        standing, others = _parted(before, binding)
+        # One note a binding: a refresh that only moves its end later is found when that comes.
+        if standing is not None and 0 < standing.due <= binding.expires_at:
+            binding.due = standing.due
+        else:
+            binding.due = self._ends.add(binding.expires_at, aor)
+        self._replace(aor, before, (*others, binding))
+
+    def _remove(self, binding: Binding) -> None:
+        before = self._bindings.get(binding.aor, ())
+        _, others = _parted(before, binding)
+        self._replace(binding.aor, before, others)
+
+    def _replace(self, aor: Aor, before: tuple[Binding, ...], after: tuple[Binding, ...]) -> None:
         if after:
             self._bindings[aor] = after
         elif before:
             del self._bindings[aor]
         self._count += len(after) - len(before)
-        self._index(aor, before, after)
+        if not before or not after or before[0].device_id != after[0].device_id:
+            self._index_device(aor, before, after)
+        for binding in (*before, *after):
+            if binding.flow.connection:
+                self._index_connections(aor, before, after)
+                break
 
-    def _index(self, aor: Aor, before: Sequence[Binding], after: Sequence[Binding]) -> None:
-        self._index_connections(aor, before, after)
-        if before and (not after or before[0].device_id != after[0].device_id):
+    def _index_device(self, aor: Aor, before: Sequence[Binding], after: Sequence[Binding]) -> None:
+        if before:
             devices = self._devices[before[0].account_id]
             if devices.get(before[0].device_id) == aor:
                 del devices[before[0].device_id]
@@ -235,3 +248,12 @@ class LocationTable:
         for binding in after:
             if binding.flow.connection:
                 self._connections.setdefault(binding.flow, set()).add(aor)
+
+
+def _parted(bindings: tuple[Binding, ...], binding: Binding) -> tuple[Binding | None, tuple[Binding, ...]]:
+    """Return the one of an AOR's bindings that has the key of this one, and the others."""
+    contact, instance, reg_id = binding.contact, binding.instance, binding.reg_id
+    for place, other in enumerate(bindings):
+        if other.contact == contact and other.instance == instance and other.reg_id == reg_id:
+            return other, bindings[:place] + bindings[place + 1 :]
+    return None, bindings

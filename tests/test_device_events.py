@@ -80,7 +80,7 @@ async def test_an_expiry_is_told(rig: Rig) -> None:
     """By its own name."""
     events = listen(rig)
     phone = await rig.phone(await rig.device())
-    over = replace(phone.binding(), expires_at=now())
+    over = replace(phone.binding(), expires_at=now() - 1)
     rig.presence.change(BindingChanges(put=(over,)), log_failure)
     rig.presence.count(None)
 
