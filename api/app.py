@@ -7,14 +7,13 @@ then the preconditions of a GET and the envelope. It is also the one place that 
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from aiohttp import web
+from multidict import istr
 
 from api import (
     accounts,
@@ -40,7 +39,7 @@ from api.asked import Asked
 from api.auth import authorise, charge, find_account, identify_basic, identify_token
 from api.body import read_envelope, read_query
 from api.buckets import Buckets
-from api.call import Answer, Call, is_true, names
+from api.call import Answer, Call
 from api.editions import Edition
 from api.errors import (
     ApiError,
@@ -49,23 +48,23 @@ from api.errors import (
     Gone,
     MethodNotAllowed,
     NotFound,
-    NotModified,
-    PreconditionFailed,
     Refusal,
     TooManyRequests,
     refuse,
 )
-from api.kept import Kept, etag_of
+from api.kept import Kept
 from api.locks import Locks
-from api.negotiation import check_accept, check_content_type, cors_headers, is_cross_origin
-from api.passages import MAX_PASSAGES, Passage, key_of, passage_of
-from api.pieces import WORTH_IT, Pieces
+from api.negotiation import check_accept, check_content_type, is_cross_origin
+from api.passages import MAX_PASSAGES, Passage, is_kept, key_of
 from api.policy import Policy
 from api.ports import Kind, PortError
+from api.respond import respond, respond_preflight, respond_refused, stream_headers
 from api.routing import Access, Route, Router, split
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable
+
+    from aiohttp import web
 
     from api.ports import Listening, Ports
 
@@ -97,8 +96,8 @@ OPEN_NEIGHBOURS: Final = frozenset({"whitelabel"})
 """What user interfaces ask for before they log in; we do not have it, and 401 would confuse them."""
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 COME_AGAIN: Final = (1, 5)  # seconds, the least and the most that who finds all places taken is told to wait
+REQUEST_ID: Final = istr("X-Request-ID")
 MAX_REQUEST_ID: Final = 128
-EXPIRED: Final = "Fri, 01 Jan 1999 00:00:00 GMT"
 PATH_KINDS: Final = {"user_id": Kind.USER, "device_id": Kind.DEVICE, "webhook_id": Kind.WEBHOOK}
 
 
@@ -121,71 +120,72 @@ class Api:
     def reload(self, policy: Policy) -> None:
         """Serve by another policy from now on."""
         self._policy = policy
+        self._passages = Edition(MAX_PASSAGES)
         self._buckets.limit(policy.rate_capacity, policy.rate_per_second)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, whatever becomes of it."""
-        call = Call(
-            ports=self._ports,
-            policy=self._policy,
-            locks=self._locks,
-            kept=self._kept,
-            method=request.method,
-            path=request.rel_url.raw_path.rstrip("/"),
-            query={},
-            headers=request.headers,
-            request_id=_request_id(request),
-        )
-        with Asked(call.request_id):
-            response = await self._answer(request, call)
-            route = call.routes.get(call.method)
+        request_id = _request_id(request)
+        with Asked(request_id):
+            passage = self._known(request) or self._new(request)
+            response = await self._answer(request, passage, request_id)
+            call, route = passage.call, passage.route
             if call.method in READS and not (route is not None and route.costs):
                 log.debug("api.answered", method=call.method, route=call.place, status=response.status)
             else:
-                self._tell(request, call, response)
+                self._tell(request, call, response.status, request_id)
         return response
 
-    async def _answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    def _known(self, request: web.BaseRequest) -> Passage | None:
+        key = key_of(request)
+        return None if key is None else self._passages.find(self._edition(), key)
+
+    def _new(self, request: web.BaseRequest) -> Passage:
+        path = request.rel_url.raw_path.rstrip("/")
+        call = Call(self._ports, self._policy, self._locks, self._kept, request.method, path, {}, request.headers)
+        return Passage(call)
+
+    def _edition(self) -> Hashable:
+        return self._ports.documents.edition(), self._ports.tokens.edition()
+
+    async def _answer(self, request: web.BaseRequest, passage: Passage, request_id: str) -> web.StreamResponse:
+        call = passage.call
         try:
             if request.method == "OPTIONS":
-                return self._preflight(request, call)
-            answer = await self._serve_one_of_many(request, call)
+                return self._preflight(request, call, request_id)
+            answer = await self._serve_one_of_many(request, passage)
             if answer.stream is not None:
-                return await self._stream(request, call, answer.stream)
-            return _respond(call, answer)
+                return await self._stream(request, call, answer.stream, request_id)
+            return respond(passage, answer, request_id)
         # Whatever is raised becomes an answer; what the catalogue does not know is a bug and logged as one.
         except Exception as error:  # noqa: BLE001
-            return _refuse(call, error)
+            return _refuse(call, error, request_id)
 
-    def _tell(self, request: web.BaseRequest, call: Call, response: web.StreamResponse) -> None:
-        """Log what was asked for by whom, and of which documents."""
-        facts = _facts(call)
-        if "Location" in response.headers:
-            facts["created"] = response.headers["Location"].rpartition("/")[2]
-        client = self._client(request)
-        log.info("api.answered", method=call.method, route=call.place, status=response.status, client=client, **facts)
-
-    async def _serve_one_of_many(self, request: web.BaseRequest, call: Call) -> Answer:
+    async def _serve_one_of_many(self, request: web.BaseRequest, passage: Passage) -> Answer:
         if self.under_way >= self._policy.max_requests:
             self.turned_away += 1
             raise TooManyRequests(random.randint(*COME_AGAIN))  # noqa: S311 - spreads load
         self.under_way += 1
         try:
-            return await self._serve(request, call)
+            route = passage.route or await self._let_in_and_keep(request, passage)
+            return await route.handler(passage.call)
         finally:
             self.under_way -= 1
 
-    async def _serve(self, request: web.BaseRequest, call: Call) -> Answer:
-        edition = self._ports.documents.edition(), self._ports.tokens.edition()
-        key = key_of(request, call.path)
-        passage = self._passages.find(edition, key)
-        if passage is not None:
-            route = passage.let_in(call)
-        else:
-            route = await self._let_in(request, call)
-            if key is not None and (passage := passage_of(call, route, key)) is not None:
-                self._passages.keep(edition, key, passage)
-        return await route.handler(call)
+    async def _let_in_and_keep(self, request: web.BaseRequest, passage: Passage) -> Route:
+        key, edition = key_of(request), self._edition()
+        passage.route = route = await self._let_in(request, passage.call)
+        if key is not None and is_kept(passage, key):
+            self._passages.keep(edition, key, passage)
+        return route
+
+    def _tell(self, request: web.BaseRequest, call: Call, status: int, request_id: str) -> None:
+        """Log what was asked for by whom, and of which documents."""
+        facts = _facts(call, request_id)
+        if call.created is not None:
+            facts["created"] = call.created
+        client = self._client(request)
+        log.info("api.answered", method=call.method, route=call.place, status=status, client=client, **facts)
 
     async def _let_in(self, request: web.BaseRequest, call: Call) -> Route:
         tokens = self._find(call)
@@ -228,7 +228,9 @@ class Api:
             await identify_basic(call)
         await authorise(call, route)
 
-    async def _stream(self, request: web.BaseRequest, call: Call, stream: Listening) -> web.StreamResponse:
+    async def _stream(
+        self, request: web.BaseRequest, call: Call, stream: Listening, request_id: str
+    ) -> web.StreamResponse:
         """Send events for as long as the client would be let in."""
         route = call.routes[call.method]
 
@@ -240,21 +242,16 @@ class Api:
             except ApiError:
                 return False
             except PortError:
-                log.debug("events.not_checked", **_facts(call))
+                log.debug("events.not_checked", **_facts(call, request_id))
             return True
 
-        headers = _fixed_headers(call)
-        if is_cross_origin(call.headers):
-            headers.update(cors_headers(call.routes, None))
-        return await events.send_events(request, stream, headers, is_welcome)
+        return await events.send_events(request, stream, stream_headers(call, request_id), is_welcome)
 
-    def _preflight(self, request: web.BaseRequest, call: Call) -> web.Response:
+    def _preflight(self, request: web.BaseRequest, call: Call, request_id: str) -> web.StreamResponse:
         if not is_cross_origin(request.headers):
             raise MethodNotAllowed
         self._find(call)
-        requested = request.headers.get("Access-Control-Request-Method")
-        headers = {**_fixed_headers(call), **cors_headers(call.routes, requested)}
-        return web.Response(headers=headers)
+        return respond_preflight(call, request.headers.get("Access-Control-Request-Method"), request_id)
 
     def _client(self, request: web.BaseRequest) -> str:
         """Return the address of the client: the last one of X-Forwarded-For that is no proxy of ours."""
@@ -302,96 +299,27 @@ async def _find_documents(call: Call) -> None:
         call.documents[kind] = document
 
 
-def _respond(call: Call, answer: Answer) -> web.Response:
-    data = None if answer.data is None else envelope.encode_data(answer.data)
-    etag, revision = answer.revision, answer.revision
-    if answer.etag and data is not None:
-        etag, revision = answer.etag if isinstance(answer.etag, str) else etag_of(data), "automatic"
-    headers = _fixed_headers(call)
-    if call.method == "GET":
-        headers["Expires"] = EXPIRED
-        _check_conditions(call, etag)
-        if etag is not None:
-            headers["ETag"] = f'"{etag}"'
-    if answer.location is not None:
-        headers["Location"] = f"{call.path}/{answer.location}"
-    if is_cross_origin(call.headers):
-        headers.update(cors_headers(call.routes, None))
-    if answer.media_type:
-        headers["Content-Type"] = answer.media_type
-        return web.Response(body=data or b"", status=answer.status, headers=headers)
-    if answer.bare:
-        return _json(call, (data or b"",), answer.status, headers)
-    version = call.policy.version if call.identity is not None else None
-    rest = envelope.success(answer, request_id=call.request_id, token=call.token, revision=revision, version=version)
-    tunnelled_change = call.tunnelled and answer.location is None
-    return _json(call, envelope.join(data, rest), 200 if tunnelled_change else answer.status, headers)
-
-
-def _refuse(call: Call, error: Exception) -> web.Response:
+def _refuse(call: Call, error: Exception, request_id: str) -> web.StreamResponse:
     refusal = refuse(error)
     if refusal is None:
-        log.error("api.failed", method=call.method, route=call.place, exc_info=error, **_facts(call))
+        log.error("api.failed", method=call.method, route=call.place, exc_info=error, **_facts(call, request_id))
         refusal = Refusal(500, "unspecified_fault", {"message": "unspecified fault"})
     elif refusal.status >= 500:  # the server's faults
         reason = str(error)
-        log.warning("api.refused", route=call.place, reason=reason, status=refusal.status, **_facts(call))
-    headers = {**_fixed_headers(call), **cors_headers(call.routes, call.method), **refusal.headers}
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = ", ".join(call.routes)
-    if not refusal.message:
-        return web.Response(status=refusal.status, headers=headers)
-    body = envelope.failure(refusal, request_id=call.request_id, token=call.token)
-    return _json(call, (body,), refusal.status, headers)
+        facts = _facts(call, request_id)
+        log.warning("api.refused", route=call.place, reason=reason, status=refusal.status, **facts)
+    return respond_refused(call, error, refusal, request_id)
 
 
-def _facts(call: Call) -> dict[str, str]:
+def _facts(call: Call, request_id: str) -> dict[str, str]:
     """Return which request it is, and the ids of what its path names, for the log."""
     ids = {f"{kind.value}_id": document.id for kind, document in call.documents.items()}
-    return {"request_id": call.request_id, **ids}
-
-
-def _json(call: Call, pieces: Sequence[bytes], status: int, headers: dict[str, str]) -> web.Response:
-    headers["Content-Type"] = "application/json"
-    if call.has_parameters or "X-Pretty-Print" in call.headers:
-        pieces = _dress(call, pieces, headers)
-    large = max(map(len, pieces)) >= WORTH_IT
-    return web.Response(body=Pieces(pieces) if large else b"".join(pieces), status=status, headers=headers)
-
-
-def _dress(call: Call, pieces: Sequence[bytes], headers: dict[str, str]) -> Sequence[bytes]:
-    """Return the body as the request wants to see it."""
-    if is_true(call.headers.get("X-Pretty-Print")) or is_true(call.value("pretty_print")):
-        pieces = (envelope.indent(b"".join(pieces)),)
-    callback = call.value("jsonp")
-    if isinstance(callback, str) and envelope.CALLBACK.fullmatch(callback):
-        headers["Content-Type"] = "application/javascript"
-        pieces = envelope.wrap(pieces, callback)
-    return pieces
-
-
-def _check_conditions(call: Call, etag: str | None) -> None:
-    """Answer If-None-Match and If-Match of a GET (RFC 9110 13.2.2); without an ETag only `*` can be met."""
-    if_match = call.headers.get("If-Match")
-    if if_match is not None and not names(if_match, etag or ""):
-        raise PreconditionFailed
-    if_none_match = call.headers.get("If-None-Match")
-    if if_none_match is not None and etag is not None and names(if_none_match, etag):
-        raise NotModified(f'"{etag}"')
-
-
-def _fixed_headers(call: Call) -> dict[str, str]:
-    return {
-        "X-Request-ID": call.request_id,
-        "Content-Language": "en",
-        "Vary": "accept-language, accept",
-        "Server": "Roost",
-    }
+    return {"request_id": request_id, **ids}
 
 
 def _request_id(request: web.BaseRequest) -> str:
     """Return the client's own request id, if it is one that a header and a log can hold, or a new one."""
-    given = request.headers.get("X-Request-ID", "")
-    if 0 < len(given) <= MAX_REQUEST_ID and given.isascii() and given.isprintable():
+    given = request.headers.get(REQUEST_ID)
+    if given and len(given) <= MAX_REQUEST_ID and given.isascii() and given.isprintable():
         return given
-    return os.urandom(16).hex()
+    return f"{random.getrandbits(128):032x}"

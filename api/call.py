@@ -38,7 +38,6 @@ class Call:
     """Without query and trailing slash, percent-encoded as sent."""
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    request_id: str
     routes: Mapping[str, Route] = field(default_factory=dict)
     """By method, of the path."""
     place: str = ""
@@ -55,6 +54,8 @@ class Call:
     """Those named by the path."""
     tunnelled: bool = False
     """Whether `verb` replaced the method."""
+    created: str | None = None
+    """The id of what the request made."""
     _superduper: bool | None = None
 
     @property
@@ -80,9 +81,9 @@ class Call:
         return self.identity
 
     @property
-    def has_parameters(self) -> bool:
-        """Whether `value` can find anything at all."""
-        return bool(self.query or self.data or self.root)
+    def is_dressed(self) -> bool:
+        """Whether the request may want its JSON otherwise than plain."""
+        return bool(self.query or self.data or self.root) or "X-Pretty-Print" in self.headers
 
     def value(self, name: str) -> Json:
         """Return a parameter: from `data`, else the query string, else the envelope (contract 1.4)."""

@@ -14,7 +14,6 @@ from api.errors import ValidationFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.call import Answer
     from api.errors import Refusal
     from api.ports import Json, JsonObject
 
@@ -26,20 +25,21 @@ def encode_data(data: Json | bytes) -> bytes:
     return data if isinstance(data, bytes) else orjson.dumps(data)
 
 
-def success(
-    answer: Answer, *, request_id: str, token: str | None, revision: str | None, version: str | None
-) -> JsonObject:
-    """Return the envelope of a success, without `data`."""
-    envelope: JsonObject = {"status": "success", "request_id": request_id, "timestamp": _timestamp()}
-    if token is not None:
-        envelope["auth_token"] = token
-    if revision is not None:
-        envelope["revision"] = revision
-    if version is not None:
-        envelope["version"] = version
-    if answer.extra:
-        envelope.update(answer.extra)
-    return envelope
+def rest(*, token: str | None, revision: str | None, version: str | None, extra: JsonObject) -> bytes:
+    """Return the keys of a success that follow those of the moment, with what closes the envelope."""
+    known = {"auth_token": token, "revision": revision, "version": version}
+    keys = orjson.dumps({**{name: value for name, value in known.items() if value is not None}, **extra})
+    return b"," + keys[1:] if len(keys) > len(b"{}") else b"}"
+
+
+def around(data: bytes | None, request_id: str, rest: bytes) -> tuple[bytes, ...]:
+    """Return the envelope of a success around `data`, or without it where it is None."""
+    moment = b'"status":"success","request_id":%b,"timestamp":"%b"%b' % (
+        orjson.dumps(request_id),
+        _iso(int(time.time())),
+        rest,
+    )
+    return (b"{" + moment,) if data is None else (b'{"data":', data, b"," + moment)
 
 
 def failure(refusal: Refusal, *, request_id: str, token: str | None) -> bytes:
@@ -50,17 +50,11 @@ def failure(refusal: Refusal, *, request_id: str, token: str | None) -> bytes:
         "message": refusal.message,
         "status": "error",
         "request_id": request_id,
-        "timestamp": _timestamp(),
+        "timestamp": _iso(int(time.time())).decode(),
     }
     if token is not None:
         envelope["auth_token"] = token
     return orjson.dumps(envelope)
-
-
-def join(data: bytes | None, envelope: JsonObject) -> tuple[bytes, ...]:
-    """Put `data` in front of the other keys."""
-    rest = orjson.dumps(envelope)
-    return (rest,) if data is None else (b'{"data":', data, b"," + rest[1:])
 
 
 def indent(body: bytes) -> bytes:
@@ -84,9 +78,5 @@ def wrap(pieces: Sequence[bytes], callback: str) -> tuple[bytes, ...]:
 
 
 @lru_cache(maxsize=1)
-def _iso(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-
-
-def _timestamp() -> str:
-    return _iso(int(time.time()))
+def _iso(second: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second)).encode()

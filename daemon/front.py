@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from api.reply import Reply
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -41,6 +43,6 @@ class Front:
         if self._figures is not None:
             method = request.method if request.method in METHODS else "other"
             self._figures.counts[method, response.status] += 1
-            if isinstance(response, web.Response):
+            if isinstance(response, (web.Response, Reply)):  # and no stream
                 self._figures.seconds.observe(time.monotonic() - began)
         return response

@@ -8,8 +8,8 @@ import pytest
 
 from api.filters import filterable, is_empty, parse_filters
 from api.listing import BATCH, MAX_PAGE, Paging, parse_paging
-from api.pieces import WORTH_IT
 from api.ports import Document, Draft, Kind
+from api.reply import WORTH_IT
 
 if TYPE_CHECKING:
     from api_client import Api
