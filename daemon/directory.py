@@ -77,7 +77,7 @@ class Directory:
     """All devices with SIP credentials, by AOR and by id, and the realms they live in."""
 
     def __init__(self) -> None:
-        self._by_aor: dict[Aor, Device] = {}
+        self._by_aor: dict[str, Device] = {}
         self._by_id: dict[tuple[str, str], Device] = {}
         self._by_presence: dict[Aor, Device] = {}
         self._by_ip: dict[str, Device] = {}
@@ -90,8 +90,8 @@ class Directory:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def find(self, aor: Aor) -> Device | None:
-        """Return the device whose AOR this is."""
+    def find(self, aor: str) -> Device | None:
+        """Return the device whose AOR this is, in its canonical form."""
         return self._by_aor.get(aor)
 
     def device(self, account_id: str, device_id: str) -> Device | None:

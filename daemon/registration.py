@@ -21,8 +21,8 @@ from sip.io.pool import TURN
 from sip.message import Response
 from sip.nonce import SALT_BYTES, NonceCounts
 from sip.offenders import Offenders
-from sip.registrar import Registrant, RegistrarPolicy, is_repeated, list_bindings, process_register
-from sip.uri import Aor, SipUri, unescape
+from sip.registrar import Registrant, RegistrarPolicy, addressee, is_repeated, list_bindings, process_register
+from sip.uri import Aor, SipUri
 from sip.vendor import Quirk
 
 if TYPE_CHECKING:
@@ -148,15 +148,16 @@ class Registration:
     def _prove(self, request: Request, transaction: ServerTransaction) -> None:
         """Find the device that a REGISTER comes from, or answer it at once."""
         try:
-            aor = self._aor(SipUri.parse(request.to.uri))
+            user, host = addressee(request)
         except ParseError as fault:
             self.outcomes["malformed"] += 1
             transaction.respond_and_forget(Response.to_request(request, 400, fault.reason))
             return
-        if aor is None:
+        realm = self._realm(host)
+        if realm is None:
             self._refuse_domain(request, transaction)
             return
-        device = self._authenticate(request, transaction, aor)
+        device = self._authenticate(request, transaction, user, realm)
         if device is not None:
             self._proven.append((request, transaction, device))
 
@@ -187,16 +188,13 @@ class Registration:
             return True
         return self._directory.serves(host.lower()) or self._endpoint.is_own(host)
 
-    def _aor(self, to: SipUri) -> Aor | None:
-        """Return the AOR that the To names, in the default realm where it names only this host."""
-        if to.user is None:
-            raise ParseError("To has no user part")
-        domain = to.host.lower()
-        if self._directory.serves(domain):
-            return Aor.of(unescape(to.user), domain)
-        if not self._endpoint.is_own(to.host):
+    def _realm(self, host: str) -> str | None:
+        """Return the realm that a To's host stands for: the default one where it is this host; None for others'."""
+        if self._directory.serves(host):
+            return host
+        if not self._endpoint.is_own(host):
             return None
-        return Aor.of(unescape(to.user), self._policy.default_realm or self._directory.master_realm)
+        return (self._policy.default_realm or self._directory.master_realm).lower()
 
     def _refuse_domain(self, request: Request, transaction: ServerTransaction) -> None:
         self.outcomes["foreign_domain"] += 1
@@ -212,14 +210,14 @@ class Registration:
         else:
             transaction.respond_and_forget(Response.to_request(request, 404, "Domain not served here"))
 
-    def _authenticate(self, request: Request, transaction: ServerTransaction, aor: Aor) -> Device | None:
+    def _authenticate(self, request: Request, transaction: ServerTransaction, user: str, realm: str) -> Device | None:
         """Return the device that the request proves to come from, or answer it with a challenge or a refusal."""
-        device = self._directory.find(aor)
+        device = self._directory.find(f"{user}@{realm}")
         algorithm = (device.algorithm if device is not None else None) or self._policy.algorithm
         if device is not None and device.ip and device.ip == transaction.flow.remote.host:
             return self._if_good(request, transaction, device, algorithm)
-        answer = find_answer(request.lines("Authorization"), aor.domain, algorithm)
-        outcome = answer if isinstance(answer, Outcome) else self._verify(request, answer, device, aor)
+        answer = find_answer(request.lines("Authorization"), realm, algorithm)
+        outcome = answer if isinstance(answer, Outcome) else self._verify(request, answer, device, user)
         if outcome is Outcome.OK and device is not None:
             return self._if_good(request, transaction, device, algorithm)
         if outcome is Outcome.REPLAYED and device is not None and self._answer_again(request, transaction, device):
@@ -229,15 +227,15 @@ class Registration:
             transaction.respond_and_forget(Response.to_request(request, 400, "Malformed credentials"))
         elif outcome in (Outcome.WRONG, Outcome.UNKNOWN_USER):
             self.outcomes["wrong_credentials"] += 1
-            self._on_wrong_answer(request, transaction, aor, outcome.value, algorithm)
+            self._on_wrong_answer(request, transaction, Aor.of(user, realm), outcome.value, algorithm, device)
         else:
             self.outcomes["challenged"] += 1
-            self._challenge(request, transaction, aor.domain, algorithm, stale=outcome.stale)
+            self._challenge(request, transaction, realm, algorithm, stale=outcome.stale)
         return None
 
-    def _verify(self, request: Request, answer: DigestAnswer, device: Device | None, aor: Aor) -> Outcome:
+    def _verify(self, request: Request, answer: DigestAnswer, device: Device | None, user: str) -> Outcome:
         # A phone may write its username with or without the domain; it must be the one it registers.
-        known = device is not None and answer.username.partition("@")[0].lower() == aor.user
+        known = device is not None and answer.username.partition("@")[0].lower() == user
         return verify(
             answer,
             method="REGISTER",
@@ -257,14 +255,19 @@ class Registration:
             self._offenders.right(transaction.flow.remote.host, device.aor)
             return device
         self.outcomes["disabled"] += 1
-        self._on_wrong_answer(request, transaction, device.aor, standing.value, algorithm)
+        self._on_wrong_answer(request, transaction, device.aor, standing.value, algorithm, device)
         return None
 
     def _on_wrong_answer(
-        self, request: Request, transaction: ServerTransaction, aor: Aor, reason: str, algorithm: Algorithm
+        self,
+        request: Request,
+        transaction: ServerTransaction,
+        aor: Aor,
+        reason: str,
+        algorithm: Algorithm,
+        device: Device | None,
     ) -> None:
         source = transaction.flow.remote.host
-        device = self._directory.find(aor)
         facts = {"device_id": device.device_id} if device is not None else {}
         # systemd/fail2ban reads this line, whose facts must come in this order.
         log.warning(

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from sip.errors import ParseError
 
-MEMO_ENTRIES = 8192  # distinct values whose parse is kept; a phone sends the same few in every request
-MEMO_LENGTH = 256  # longer values are parsed each time, so that the memo cannot be used to fill memory
 MAX_NAME = 256  # characters of a header name; RFC 4475 has one of 109
 
 _COMPACT = {
@@ -34,6 +32,7 @@ _PIECE = re.compile(r'[^,"<]+|"[^"\\]*(?:\\.[^"\\]*)*"?|<[^>]*>?|,', re.DOTALL)
 _IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+\]\Z")
 _BARE_URI = re.compile(r"[^\s?,]+\Z")
 _BRACKETED = re.compile(r'\s*(?:"([^"\\]*)"\s*)?<([^<>\s]+)>\s*', re.DOTALL)  # the form that nearly every phone sends
+_USUAL = re.compile(rf"{_BRACKETED.pattern}(?:{_PLAIN_PARAMS.pattern}|\Z)", re.DOTALL)
 _DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f,;:@<>\[\]()\\\"]*\Z")
 _CSEQ = re.compile(r"([0-9]{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\Z")
 
@@ -62,7 +61,17 @@ class NameAddr(NamedTuple):
     @staticmethod
     def parse(text: str) -> NameAddr:
         """Parse one value. Raises ParseError."""
-        return _name_addr_memoised(text) if len(text) <= MEMO_LENGTH else _parse_name_addr(text)
+        if (usual := _BRACKETED.match(text)) is not None:
+            display, uri = usual.groups("")
+            end = usual.end()
+            return NameAddr(display, uri, parse_params(text[end:].rstrip()) if end < len(text) else ())
+        return _parse_name_addr(text)
+
+    @staticmethod
+    def check(text: str) -> None:
+        """Raise ParseError where `parse` would."""
+        if not _USUAL.match(text):
+            NameAddr.parse(text)
 
     def param(self, name: str) -> str | None:
         """Return the value of a header parameter; empty for a flag, None where it is absent."""
@@ -93,7 +102,13 @@ class CSeq(NamedTuple):
     @staticmethod
     def parse(text: str) -> CSeq:
         """Parse a CSeq value. Raises ParseError where the number does not fit 31 bits (RFC 3261 8.1.1.5)."""
-        return _cseq_memoised(text) if len(text) <= MEMO_LENGTH else _parse_cseq(text)
+        match = _CSEQ.match(text)
+        if match is None:
+            raise ParseError("malformed CSeq")
+        number = int(match[1])
+        if number >= 2**31:
+            raise ParseError("the CSeq number is out of range")
+        return CSeq(number, match[2])
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
@@ -173,19 +188,7 @@ def unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", inner, flags=re.DOTALL) if "\\" in inner else inner
 
 
-def _parse_cseq(text: str) -> CSeq:
-    match = _CSEQ.match(text)
-    if match is None:
-        raise ParseError("malformed CSeq")
-    number = int(match[1])
-    if number >= 2**31:
-        raise ParseError("the CSeq number is out of range")
-    return CSeq(number, match[2])
-
-
 def _parse_name_addr(text: str) -> NameAddr:
-    if (usual := _BRACKETED.match(text)) is not None:
-        return NameAddr(usual[1] or "", usual[2], parse_params(text[usual.end() :].rstrip()))
     text = text.strip()
     if (quoted := _QUOTED.match(text)) is not None:
         display, rest = unquote(quoted[0]), text[quoted.end() :].lstrip()
@@ -214,7 +217,3 @@ def _parse_addr_spec(text: str) -> NameAddr:
 
 def _param_text(value: str) -> str:
     return value if TOKEN.match(value) or _IPV6.match(value) else quote(value)
-
-
-_cseq_memoised = lru_cache(maxsize=256)(_parse_cseq)  # one is asked for some times while its request is handled
-_name_addr_memoised = lru_cache(maxsize=MEMO_ENTRIES)(_parse_name_addr)

@@ -5,14 +5,15 @@ Who may send it was decided before.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sip.errors import ParseError
-from sip.headers import NameAddr, parse_seconds, quote
+from sip.headers import NameAddr, param_of, parse_seconds, quote
 from sip.location import Binding, BindingChanges, Reach
 from sip.message import Request, Response
-from sip.uri import SipUri
+from sip.uri import SipUri, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ DEFAULT_EXPIRES: Final = 3600  # seconds, where neither the contact nor the requ
 MAX_CONTACT: Final = 1024  # characters of a Contact value that we are asked to keep
 MAX_WISHES: Final = 128  # Contact values of one request: a phone has one or two, max_contacts goes to 100
 MAX_PATH: Final = 8  # hops; each edge proxy adds one
+
+_USUAL_TO = re.compile(r'(?:"[^"\\]*"\s*)?<sips?:([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+)>\Z')  # as phones write it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,27 @@ class RegisterResult(NamedTuple):
 class _Wish(NamedTuple):
     """One Contact of the request, read."""
 
-    address: NameAddr
+    uri: str
     expires: int
-    instance: str
-    reg_id: int
+    instance: str = ""
+    reg_id: int = 0
+    q: float = 1.0
+
+
+def addressee(request: Request) -> tuple[str, str]:
+    """Return user and host, in lower case, of the AOR that a REGISTER is for (RFC 3261 10.3, step 5).
+
+    Raises ParseError where the To names none.
+    """
+    to = request.one("To")
+    usual = _USUAL_TO.match(to)
+    if usual is not None:
+        user, host = usual.groups()
+        return user.lower(), host.lower()
+    uri = SipUri.parse(NameAddr.parse(to).uri)
+    if uri.user is None:
+        raise ParseError("To has no user part")
+    return unescape(uri.user).lower(), uri.host.lower()
 
 
 def process_register(
@@ -78,17 +98,15 @@ def process_register(
     """
     try:
         wishes, wildcard = _wishes(request)
+        if wildcard:
+            return _unbind(request, bindings, now)
+        if any(0 < wish.expires < policy.min_expires for wish in wishes):
+            result = _refused(request, 423)
+            result.response.add("Min-Expires", str(policy.min_expires))
+            return result
+        return _bind(request, bindings, wishes, policy, who, now)
     except ParseError as fault:
         return _refused(request, 400, fault.reason)
-    cseq = request.cseq.number
-    if wildcard:
-        stale = any(_outdated(binding, request.call_id, cseq) for binding in bindings)
-        return _out_of_order(request) if stale else _answer(request, (), BindingChanges(removed=tuple(bindings)), now)
-    if any(0 < wish.expires < policy.min_expires for wish in wishes):
-        result = _refused(request, 423)
-        result.response.add("Min-Expires", str(policy.min_expires))
-        return result
-    return _bind(request, bindings, wishes, policy, who, now)
 
 
 def is_repeated(request: Request, flow: Flow, bindings: Sequence[Binding]) -> bool:
@@ -104,6 +122,13 @@ def list_bindings(request: Request, bindings: Sequence[Binding], now: float) -> 
     return _answer(request, bindings, BindingChanges(), now).response
 
 
+def _unbind(request: Request, bindings: Sequence[Binding], now: float) -> RegisterResult:
+    call_id, cseq = request.call_id, request.cseq.number
+    if any(_outdated(binding, call_id, cseq) for binding in bindings):
+        return _out_of_order(request)
+    return _answer(request, (), BindingChanges(removed=tuple(bindings)), now)
+
+
 def _bind(
     request: Request,
     bindings: Sequence[Binding],
@@ -115,11 +140,11 @@ def _bind(
     kept = list(bindings)
     put: list[Binding] = []
     removed: list[Binding] = []
-    cseq = request.cseq.number
+    call_id, cseq = request.call_id, request.cseq.number
     for wish in wishes:
         standing = _standing(wish, kept)
         if standing is not None:
-            if _outdated(standing, request.call_id, cseq):
+            if _outdated(standing, call_id, cseq):
                 return _out_of_order(request)
             kept.remove(standing)
         if wish.expires == 0:
@@ -149,7 +174,7 @@ def _binding(
         aor=who.aor,
         account_id=who.account_id,
         device_id=who.device_id,
-        contact=wish.address.uri,
+        contact=wish.uri,
         flow=who.flow,
         call_id=request.call_id,
         cseq=request.cseq.number,
@@ -161,7 +186,7 @@ def _binding(
         path=tuple(request.values("Path")),
         instance=wish.instance,
         reg_id=wish.reg_id,
-        q=_q(wish.address.param("q")),
+        q=wish.q,
         last_seen=now,
         reach=Reach.REACHABLE,
         latency=standing.latency if standing else None,
@@ -196,29 +221,34 @@ def _wishes(request: Request) -> tuple[list[_Wish], bool]:
 def _wish(value: str, default: int) -> _Wish:
     if len(value) > MAX_CONTACT:
         raise ParseError("the Contact is too long")
-    address = NameAddr.parse(value)
-    SipUri.parse(address.uri)
-    expires = address.param("expires")
-    instance = address.param("+sip.instance") or ""
-    reg_id = address.param("reg-id") or ""
+    _, uri, params = NameAddr.parse(value)
+    if not params:
+        return _Wish(uri, default)
+    expires = param_of(params, "expires")
+    instance = param_of(params, "+sip.instance") or ""
+    reg_id = param_of(params, "reg-id") or ""
     return _Wish(
-        address,
+        uri,
         default if expires is None else parse_seconds(expires, default=DEFAULT_EXPIRES),
         instance,
         int(reg_id) if instance and reg_id.isascii() and reg_id.isdigit() and len(reg_id) < 10 else 0,
+        _q(param_of(params, "q")),
     )
 
 
 def _standing(wish: _Wish, bindings: Sequence[Binding]) -> Binding | None:
-    """Find the binding that the wish is about: the same phone's same flow (RFC 5626 6), else the same URI."""
+    """Find the binding that the wish is about: the same phone's same flow (RFC 5626 6), else the same URI.
+
+    Raises ParseError where the URI is none. One that stands here already is not read again.
+    """
+    named = next((binding for binding in bindings if binding.contact == wish.uri), None)
     if wish.instance and wish.reg_id:
+        if named is None:
+            SipUri.parse(wish.uri)
         return next((b for b in bindings if (b.instance, b.reg_id) == (wish.instance, wish.reg_id)), None)
-    for binding in bindings:
-        if binding.contact == wish.address.uri:
-            return binding
-    if not bindings:
-        return None
-    uri = SipUri.parse(wish.address.uri)
+    if named is not None:
+        return named
+    uri = SipUri.parse(wish.uri)
     return next((binding for binding in bindings if SipUri.parse(binding.contact) == uri), None)
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from sip.errors import ParseError
+from sip.headers import NameAddr
 from sip.message import Request, Response
 from sip.uri import SipUri
 
@@ -36,9 +37,10 @@ def inspect(request: Request) -> Response | None:
         return Response.to_request(request, fault.status, _reason(fault))
     if request.method == "INVITE" and _is_spent(request):
         return _refuse(request, 483)
-    unknown = sorted(request.tokens("Require") - SUPPORTED_TAGS) if request.lines("Require") else []
-    if unknown and request.method not in ("ACK", "CANCEL"):
-        return _refuse(request, 420, Unsupported=", ".join(unknown))
+    if request.lines("Require") and request.method not in ("ACK", "CANCEL"):
+        unknown = sorted(request.tokens("Require") - SUPPORTED_TAGS)
+        if unknown:
+            return _refuse(request, 420, Unsupported=", ".join(unknown))
     if request.method == "INVITE" and request.lines("Accept") and not _accepts_sdp(request):
         return _refuse(request, 406, Accept=ACCEPT)
     if request.body and request.method in ("INVITE", "UPDATE"):
@@ -61,12 +63,12 @@ def options_answer(request: Request) -> Response:
 def _check_syntax(request: Request) -> None:
     if request.defect is not None:
         raise request.defect
-    cseq = request.cseq
-    if cseq.method != request.method:
+    if request.cseq.method != request.method:
         raise ParseError("the method of CSeq is another one")
     if not request.call_id:
         raise ParseError("Call-ID is empty")
-    _ = request.from_, request.to
+    NameAddr.check(request.one("From"))
+    NameAddr.check(request.one("To"))
     if sum(map(len, request.lines("Require"))) > MAX_REQUIRE:
         raise ParseError("Require is too long")
     forwards = request.first("Max-Forwards")

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 from sip.errors import ParseError
 
 MAX_URI = 2048  # characters; the longest URI seen from a phone is under 300
-MEMO_ENTRIES = 8192  # distinct URIs whose parse is kept: at most MEMO_ENTRIES * MEMO_LENGTH characters
+MEMO_ENTRIES = 1024  # distinct URIs whose parse is kept, such as Request-URIs, which all phones share
 MEMO_LENGTH = 256
 
 _URI = re.compile(

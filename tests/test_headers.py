@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from sip.errors import ParseError
 from sip.headers import (
-    MEMO_LENGTH,
     CSeq,
     NameAddr,
     Params,
@@ -320,11 +319,3 @@ def test_long_value_of_one_repeated_piece_is_read_fast(head: str, unit: str) -> 
             CSeq.parse(text + end)
 
     assert time.process_time() - began < 1
-
-
-def test_long_addresses_are_not_kept() -> None:
-    """The memo of parsed addresses cannot be used to fill memory."""
-    short, long = "<sip:s@h>", f"<sip:{'l' * MEMO_LENGTH}@h>"
-
-    assert NameAddr.parse(short) is NameAddr.parse(short)
-    assert NameAddr.parse(long) is not NameAddr.parse(long)

@@ -22,7 +22,7 @@ from daemon.calls import LiveCalls
 from daemon.invitation import Invitation, Target
 from daemon.leg import LiveLeg
 from daemon.order import Order
-from sip import headers, uri
+from sip import uri
 from sip.bypass import Bypass
 from sip.calllimits import CallLimits
 from sip.dialog import Dialog
@@ -157,7 +157,6 @@ def _ours(objects: Iterable[object]) -> Counter[str]:
 
 def _blocks() -> int:
     """Return how much memory is in use, without what is kept of values that were read before."""
-    headers._name_addr_memoised.cache_clear()
     uri._parse_memoised.cache_clear()
     return sys.getallocatedblocks()
 
