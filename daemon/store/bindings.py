@@ -98,8 +98,9 @@ class StoredBindings:
         """
         shift = self._wall() - self._monotonic()
         await self._database.write(partial(_remove_over, self._wall()))
-        rows = await self._database.read(_LOAD)
-        return [_binding_of(row, shift) for row in rows]
+        found: list[Binding] = []
+        await self._database.scan(_LOAD, lambda rows: found.extend([_binding_of(row, shift) for row in rows]))
+        return found
 
     async def _write(self, batch: _Batch, connection: aiosqlite.Connection) -> None:
         if self._open is batch:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from api.ports import StoreUnavailable
 from daemon.store.connection import BUSY_TIMEOUT, READER_PRAGMAS, WRITER_PRAGMAS, connect, prepare_file
@@ -17,7 +17,7 @@ from daemon.store.migrations import migrate, shipped_migrations
 from daemon.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import aiosqlite
@@ -29,6 +29,7 @@ Row: TypeAlias = tuple[Any, ...]
 """The columns of a row, in the order of the SELECT."""
 
 READERS = 2
+CHUNK = 2_000  # rows in memory at a time while all are gone through, some megabytes
 MAX_WAITING = 1024  # jobs in the queue; who comes then waits to get into it
 
 
@@ -95,12 +96,31 @@ class Database:
 
     async def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         """Return all the rows of a query, as of the last commit."""
+
+        async def fetch(connection: aiosqlite.Connection) -> list[Row]:
+            rows: Iterable[Any] = await connection.execute_fetchall(sql, parameters)
+            return list(rows)
+
+        try:
+            return await self._with_reader(fetch)
+        except UnicodeEncodeError:
+            return []  # half a surrogate pair, from a URL: no text in the database is equal to it
+
+    async def scan(self, sql: str, take: Callable[[Sequence[Row]], None]) -> None:
+        """Hand all the rows of a query to `take`, as of the last commit, CHUNK at a time: for those of all devices."""
+
+        async def fetch(connection: aiosqlite.Connection) -> None:
+            async with connection.execute(sql) as cursor:
+                while rows := await cursor.fetchmany(CHUNK):
+                    take(cast("Sequence[Row]", rows))
+
+        await self._with_reader(fetch)
+
+    async def _with_reader(self, fetch: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
         connection = await self._idle.get()
         try:
             connection = await self._ready(connection)
-            rows: Iterable[Any] = await connection.execute_fetchall(sql, parameters)
-        except UnicodeEncodeError:
-            return []  # half a surrogate pair, from a URL: no text in the database is equal to it
+            found = await fetch(connection)
         except Exception as error:
             if not is_fault(error):
                 raise
@@ -111,7 +131,7 @@ class Database:
         finally:
             self._idle.put_nowait(connection)
         self._health.succeeded()
-        return list(rows)
+        return found
 
     async def _ready(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
         if self._closed:
