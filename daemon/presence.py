@@ -81,8 +81,9 @@ class Presence:
         self.table.apply(BindingChanges(put=tuple(kept)))
         if orphans:
             self._store.save(BindingChanges(removed=tuple(orphans)), log_failure)
-        for binding in kept:
-            self._tell(Happening.REGISTERED, binding)
+        for listener in self._listeners[Happening.REGISTERED]:
+            for binding in kept:
+                listener(Happening.REGISTERED, binding)
         self._arm()
         return len(kept)
 

@@ -169,8 +169,9 @@ def _key_row(key: Key) -> tuple[object, ...]:
 
 
 def _binding_of(row: Row, shift: float) -> Binding:
-    (aor, contact, instance, reg_id, account_id, device_id, transport, local_host, local_port, *rest) = row
-    (remote_host, remote_port, path, q, call_id, cseq, expires_at, granted, first, last, user_agent) = rest
+    (aor, contact, instance, reg_id, account_id, device_id, transport, local_host, local_port, remote_host, remote_port,
+     path, q, call_id, cseq, expires_at, granted, first, last, user_agent) = row  # fmt: skip
+    registered_at = last - shift
     return Binding(
         Aor(unpacked(aor)),
         sys.intern(account_id),
@@ -181,13 +182,13 @@ def _binding_of(row: Row, shift: float) -> Binding:
         cseq,
         expires_at - shift,
         granted,
-        first - shift,
-        last - shift,
+        registered_at if first == last else first - shift,
+        registered_at,
         sys.intern(unpacked(user_agent)),
         tuple(unpacked(path).split(_PATH_SEPARATOR)) if path else (),
         unpacked(instance),
         reg_id,
-        q,
+        1.0 if q == 1.0 else q,  # nearly always, and so one object
     )
 
 
