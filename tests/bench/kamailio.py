@@ -12,7 +12,7 @@ from phones import REALM
 from processes import ServerProcess, free_port, listens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
 WRITE_BACK = 3
@@ -25,6 +25,7 @@ debug=1
 auto_aliases=no
 listen=udp:127.0.0.1:{port}
 listen=tcp:127.0.0.1:{port}
+{listen_tls}
 tcp_children=1
 tcp_accept_no_cl=yes
 tcp_max_connections=40000
@@ -49,6 +50,7 @@ modparam("registrar", "max_expires", 3600)
 modparam("auth", "nonce_expire", 3600)
 modparam("usrloc", "db_mode", {db_mode})
 {modules}
+{tls}
 event_route[xhttp:request] {{
     jsonrpc_dispatch();
 }}
@@ -65,6 +67,18 @@ request_route {{
     }}
     save("location");
 }}
+"""
+
+LISTEN_TLS = """
+enable_tls=yes
+tls_max_connections=40000
+listen=tls:127.0.0.1:{port}
+"""
+TLS = """
+loadmodule "tls.so"
+modparam("tls", "tls_method", "TLSv1.2+")
+modparam("tls", "certificate", "{certificate}")
+modparam("tls", "private_key", "{key}")
 """
 
 MEMORY_PASSWORDS = """
@@ -109,18 +123,24 @@ WRITTEN_BACK = Flavour("Kamailio, qm, passwords in SQLite, db_mode 2", "qm", 2, 
 
 
 class Kamailio(ServerProcess):
-    """One Kamailio with one UDP worker."""
+    """One Kamailio with one worker for UDP and one for connections; with certificate and key it listens for TLS too."""
 
-    def __init__(self, directory: Path, flavour: Flavour, devices: int) -> None:
+    def __init__(
+        self, directory: Path, flavour: Flavour, devices: int, *, certificate: Path | None = None, key: Path | None = None
+    ) -> None:
         directory.mkdir()
         self.flavour = flavour
         self.name = flavour.name
         self.settle = flavour.settle
-        self.port = free_port()
+        self.port, self.secure_port = free_port(), free_port()
         database = directory / "kamailio.db"
         _make_database(database, devices)
         config = directory / "kamailio.cfg"
-        config.write_text(_config(flavour, self.port, f"sqlite:///{database}"))
+        secure = {"listen_tls": "", "tls": ""}
+        if certificate is not None:
+            secure["listen_tls"] = LISTEN_TLS.format(port=self.secure_port)
+            secure["tls"] = TLS.format(certificate=certificate, key=key)
+        config.write_text(_config(flavour, self.port, f"sqlite:///{database}", secure))
         allocator = ("-x", flavour.allocator, "-X", flavour.allocator)
         memory = ("-m", "1024", "-M", "64")
         super().__init__(
@@ -129,7 +149,7 @@ class Kamailio(ServerProcess):
         self.wait_until(lambda: listens(self.port))
 
 
-def _config(flavour: Flavour, port: int, url: str) -> str:
+def _config(flavour: Flavour, port: int, url: str, secure: Mapping[str, str]) -> str:
     if flavour.passwords_in_memory:
         modules, auth, checks = MEMORY_PASSWORDS, 'pv_auth_check("$fd", "$sht(pw=>$au)", "1", "1")', ""
     else:
@@ -137,7 +157,7 @@ def _config(flavour: Flavour, port: int, url: str) -> str:
         # As the configuration that is installed with it does.
         checks = 'if (!mf_process_maxfwd_header("10") || !sanity_check("17895", "7")) exit;'
     modules = modules.format(url=url, write_back=WRITE_BACK)
-    return CONFIG.format(port=port, db_mode=flavour.db_mode, modules=modules, auth=auth, checks=checks)
+    return CONFIG.format(port=port, db_mode=flavour.db_mode, modules=modules, auth=auth, checks=checks, **secure)
 
 
 def _make_database(path: Path, devices: int) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SOURCE = Path(__file__).parent / "load" / "phones.c"
+LIBRARIES = ("-lssl", "-lcrypto")
+NEEDS = "the load generator needs a C compiler and OpenSSL's headers: apt-get install gcc libc6-dev libssl-dev"
 REALM = "bench.test"
 COMMAND_LIMIT = 300.0
 
@@ -96,7 +98,10 @@ class Phones:
 
 @cache
 def compiled() -> Path:
-    """Return the program, compiled with the system's C compiler."""
+    """Return the program, compiled with the system's C compiler. Raises RuntimeError where that cannot be done."""
     program = Path(mkdtemp(prefix="roost-bench-")) / "phones"
-    subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE)], check=True)
+    try:
+        subprocess.run(["cc", "-O2", "-o", str(program), str(SOURCE), *LIBRARIES], check=True)
+    except (OSError, subprocess.CalledProcessError) as failure:
+        raise RuntimeError(NEEDS) from failure
     return program

@@ -39,7 +39,7 @@ class Roost(ServerProcess):
 
     def __init__(self, directory: Path, devices: int, *, name: str = "Roost", **settings: str | int) -> None:
         self.name = name
-        self.port, self.api_port = free_port(), free_port()
+        self.port, self.secure_port, self.api_port = free_port(), free_port(), free_port()
         if not directory.exists():
             directory.mkdir(parents=True)
             account = asyncio.run(_provision(directory / "roost.db", devices))
@@ -72,6 +72,8 @@ class Roost(ServerProcess):
 
     def _toml(self, directory: Path, settings: Mapping[str, str | int]) -> str:
         listen = [f"udp:127.0.0.1:{self.port}", f"tcp:127.0.0.1:{self.port}"]
+        if "tls_certificate" in settings:
+            listen.append(f"tls:127.0.0.1:{self.secure_port}")
         sections: dict[str, dict[str, object]] = {
             "sip": {"listen": listen},
             "api": {"listen": f"127.0.0.1:{self.api_port}"},

@@ -24,6 +24,11 @@ class Samples:
         """Return the median of the rounds."""
         return median(self._values[row][column])
 
+    def ratio(self, row: str, other: str, column: str) -> float:
+        """Return the median of the rounds' ratios of one row to another, measured in turns."""
+        pairs = zip(self._values[row][column], self._values[other][column], strict=True)
+        return median(mine / theirs for mine, theirs in pairs)
+
     def latest(self, row: str, column: str) -> float:
         """Return the value of the latest round."""
         return self._values[row][column][-1]

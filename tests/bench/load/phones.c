@@ -1,6 +1,6 @@
 /* Phones that register: the load generator of the benches.
  *
- *   phones udp|tcp HOST PORT REALM COUNT BASE
+ *   phones udp|tcp|tls HOST PORT REALM COUNT BASE
  *
  * Phone i is user "p<i>" with password "secret-<i>" and has a loopback address of its own, from 127.BASE.0.1 on.
  * Commands come on standard input, one a line; each is answered by one line of JSON on standard output:
@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -27,6 +28,7 @@
 #include <unistd.h>
 
 #include "md5.h"
+#include "tls.h"
 
 #define BATCH 64
 #define LARGEST 2048
@@ -40,6 +42,7 @@ enum state { IDLE, BARE, SIGNED, RESTING };
 struct phone {
     enum state state;
     int fd;
+    SSL *tls;
     unsigned cseq, nc, again, connected, place;
     double began, sent, due, interval;
     char ha1[33], nonce[128];
@@ -56,10 +59,10 @@ static struct phone *phones;
 static unsigned *active, active_count, total, base_octet, next_phone;
 static float *latencies;
 static unsigned latency_room;
-static int reliable, wire = -1, poller, refreshing, storming;
+static int reliable, secure, wire = -1, poller, refreshing, storming;
 static unsigned port;
 static struct sockaddr_in server;
-static const char *realm;
+static const char *realm, *via_transport, *uri_transport;
 static char ha2[33], uri[160];
 
 static struct mmsghdr out_headers[BATCH], in_headers[BATCH];
@@ -118,8 +121,10 @@ static void send_udp(uint32_t from, const char *text, unsigned length) {
 }
 
 static void send_text(unsigned i, const char *text, unsigned length) {
+    struct phone *p = &phones[i];
     if (!reliable) send_udp(address_of(i), text, length);
-    else if (send(phones[i].fd, text, length, MSG_NOSIGNAL) != (ssize_t)length) tally.failed++;
+    else if ((secure ? SSL_write(p->tls, text, length) : send(p->fd, text, length, MSG_NOSIGNAL)) != (ssize_t)length)
+        tally.failed++;
 }
 
 static unsigned sign(struct phone *p, unsigned i, char *out) {
@@ -136,13 +141,12 @@ static void send_register(unsigned i) {
     char text[LARGEST], host[INET_ADDRSTRLEN], *at = text;
     uint32_t address = address_of(i);
     inet_ntop(AF_INET, &address, host, sizeof host);
-    const char *transport = reliable ? "TCP" : "UDP";
     at += sprintf(at,
         "REGISTER %s SIP/2.0\r\nVia: SIP/2.0/%s %s:%u;branch=z9hG4bK%08x%08x;rport\r\nMax-Forwards: 70\r\n"
         "From: \"Phone %u\" <sip:p%u@%s>;tag=%08x\r\nTo: \"Phone %u\" <sip:p%u@%s>\r\nCall-ID: 3c26700857a8-%u@%s\r\n"
         "CSeq: %u REGISTER\r\nContact: <sip:p%u@%s:%u;transport=%s>\r\nExpires: 3600\r\n",
-        uri, transport, host, port, i, p->cseq, i, i, realm, i * 2654435761u, i, i, realm, i, host, p->cseq, i, host,
-        port, reliable ? "tcp" : "udp");
+        uri, via_transport, host, port, i, p->cseq, i, i, realm, i * 2654435761u, i, i, realm, i, host, p->cseq, i, host,
+        port, uri_transport);
     if (p->state == SIGNED) at += sign(p, i, at);
     at += sprintf(at,
         "User-Agent: Yealink SIP-T46S 66.84.0.%u\r\nAllow: INVITE, INFO, PRACK, ACK, BYE, CANCEL, OPTIONS, NOTIFY, "
@@ -299,9 +303,11 @@ static void drain_udp(void) {
     }
 }
 
-static void drain_tcp(unsigned i) {
+static void drain_stream(unsigned i) {
     struct phone *p = &phones[i];
-    ssize_t n = recv(p->fd, p->stream + p->filled, LARGEST - 1 - p->filled, MSG_DONTWAIT);
+    char *room = p->stream + p->filled;
+    size_t size = LARGEST - 1 - p->filled;
+    ssize_t n = secure ? tls_receive(p->tls, room, size) : recv(p->fd, room, size, 0);
     if (n == 0 || (n < 0 && errno != EAGAIN)) {
         epoll_ctl(poller, EPOLL_CTL_DEL, p->fd, NULL);
         p->connected = 0;
@@ -316,6 +322,7 @@ static void drain_tcp(unsigned i) {
         p->filled -= length;
         memmove(p->stream, stop + 4, p->filled);
     }
+    if (secure && SSL_pending(p->tls)) drain_stream(i); /* of this the socket tells nothing */
 }
 
 static int turn(double timeout) {
@@ -325,7 +332,7 @@ static int turn(double timeout) {
     int command = 0, count = epoll_pwait2(poller, events, 256, &wait, NULL);
     for (int n = 0; n < count; n++) {
         if (events[n].data.u32 == total) command = 1;
-        else if (reliable) drain_tcp(events[n].data.u32);
+        else if (reliable) drain_stream(events[n].data.u32);
         else drain_udp();
     }
     double t = now();
@@ -349,6 +356,8 @@ static void connect_all(void) {
         setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         if (p->fd < 0 || bind(p->fd, (void *)&mine, sizeof mine)) die("bind");
         if (connect(p->fd, (void *)&server, sizeof server)) die("connect");
+        if (secure && !(p->tls = tls_open(p->fd))) die("TLS handshake");
+        fcntl(p->fd, F_SETFL, O_NONBLOCK);
         p->stream = malloc(LARGEST);
         p->connected = 1;
         watch(p->fd, i);
@@ -455,8 +464,12 @@ static void obey(char *line) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) return fprintf(stderr, "usage: phones udp|tcp HOST PORT REALM COUNT BASE\n"), 2;
-    reliable = !strcmp(argv[1], "tcp");
+    if (argc != 7) return fprintf(stderr, "usage: phones udp|tcp|tls HOST PORT REALM COUNT BASE\n"), 2;
+    secure = !strcmp(argv[1], "tls");
+    reliable = secure || !strcmp(argv[1], "tcp");
+    uri_transport = argv[1];
+    via_transport = secure ? "TLS" : reliable ? "TCP" : "UDP";
+    if (secure) tls_begin(), signal(SIGPIPE, SIG_IGN);
     server.sin_family = AF_INET;
     server.sin_port = htons(atoi(argv[3]));
     inet_pton(AF_INET, argv[2], &server.sin_addr);
@@ -473,7 +486,7 @@ int main(int argc, char **argv) {
     md5_hex(text, sprintf(text, "REGISTER:%s", uri), ha2);
     for (unsigned i = 0; i < total; i++)
         md5_hex(text, sprintf(text, "p%u:%s:secret-%u", i, realm, i), phones[i].ha1);
-    if (reliable) port = 5060, connect_all();
+    if (reliable) port = secure ? 5061 : 5060, connect_all();
     else open_wire();
     watch(0, total);
     printf("{\"ready\": %u}\n", total);
