@@ -27,6 +27,35 @@ def test_who_has_credentials_is_taken_for_longer(waiting: int, buffered: float, 
     assert signed == admission.admits(waiting, buffered, signed=True)
 
 
+@pytest.mark.parametrize(
+    ("signed", "lowest"), [pytest.param(False, 200, id="newcomers"), pytest.param(True, 240, id="with-credentials")]
+)
+def test_a_crowd_that_fills_the_buffer_for_good_keeps_nobody_out(signed: bool, lowest: int) -> None:
+    """Where refusing everybody does not empty the buffer, some are taken all the same."""
+    admission = Admission(100)
+
+    taken = sum(admission.admits(0, 1.0, signed=signed) for _ in range(1400))
+
+    assert lowest <= taken <= 280
+
+
+def test_the_buffer_full_who_has_credentials_is_taken_before_newcomers() -> None:
+    """A registration that was begun is finished before another one is, here too."""
+    admission = Admission(100)
+    for _ in range(100):
+        admission.admits(0, 1.0, signed=False)
+
+    assert not admission.admits(0, 1.0, signed=False)
+    assert admission.admits(0, 1.0, signed=True)
+
+
+def test_the_limit_of_those_that_wait_holds_while_the_buffer_is_full() -> None:
+    """It bounds the memory."""
+    admission = Admission(100)
+
+    assert not any(admission.admits(100, 1.0, signed=True) for _ in range(1000))
+
+
 def test_another_limit_holds_from_then_on() -> None:
     """It is an operator's to change while phones are on."""
     admission = Admission(100)
