@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 400
 """Registrations at once in the first part: more than one wake-up takes, fewer than are refused."""
+TIMES = 10
+"""How many times what is taken is offered in the last part, by phones that do not obey 503."""
+FLOOD = 20
+"""Seconds that it lasts."""
 LIMIT = 240
 """Seconds that the storm may take until every phone is registered."""
 PAUSE = 0.1
@@ -55,11 +59,22 @@ class Caller(threading.Thread):
 def avalanche(directory: Path, *, full: bool) -> None:
     """Measure 100,000 phones, 10,000 without --full."""
     devices = 100_000 if full else 10_000
-    rows = [
-        _measure(directory / "taken", devices, "as fast as answered", f"run full {devices} {IN_FLIGHT}"),
-        _measure(directory / "storm", devices, "all at once", f"storm {LIMIT}"),
-    ]
-    header = ("how", "registered", "seconds", "bindings", "503s", "Retry-After", "repeated", "API p99 (ms)")
+    taken, row = _measure(directory / "taken", devices, "as fast as answered", f"run full {devices} {IN_FLIGHT}")
+    rows = [row, _measure(directory / "storm", devices, "all at once", f"storm {LIMIT}")[1]]
+    pace = TIMES * taken.per_second
+    flood = f"flood full {pace * FLOOD:.0f} {pace:.0f}"
+    rows.append(_measure(directory / "flood", devices, f"{pace:.0f} a second, obeying nothing", flood)[1])
+    header = (
+        "how",
+        "registered",
+        "seconds",
+        "bindings",
+        "503s",
+        "Retry-After",
+        "no answer",
+        "repeated",
+        "API p99 (ms)",
+    )
     show(
         f"{devices} phones come back",
         (*header, "peak (MB)", "lost by the kernel", "longest block (ms)", "a phone anew after (s)"),
@@ -67,7 +82,8 @@ def avalanche(directory: Path, *, full: bool) -> None:
     )
 
 
-def _measure(directory: Path, devices: int, how: str, command: str) -> list[str]:
+def _measure(directory: Path, devices: int, how: str, command: str) -> tuple[Tally, list[str]]:
+    """Give the phones a command, and return what they tell and the row of the table."""
     roost = Roost(directory, devices)
     try:
         with Phones(roost.port, devices) as phones:
@@ -77,9 +93,9 @@ def _measure(directory: Path, devices: int, how: str, command: str) -> list[str]
             api = caller.stop()
             after = _recovery(phones)
         found = figures(roost)
-        return [
+        return tally, [
             *(how, f"{tally['ok']:.0f}", f"{tally['wall']:.0f}", f"{found['roost_bindings']:.0f}"),
-            *(f"{tally['refused']:.0f}", _spread(tally), f"{tally['repeated']:.0f}", api),
+            *(f"{tally['refused']:.0f}", _spread(tally), f"{tally['unanswered']:.0f}", f"{tally['repeated']:.0f}", api),
             *(f"{roost.peak() / 1e6:.0f}", f"{found['roost_sip_datagrams_lost_total']:.0f}", longest_block(roost)),
             after,
         ]

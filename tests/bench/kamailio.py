@@ -126,7 +126,13 @@ class Kamailio(ServerProcess):
     """One Kamailio with one worker for UDP and one for connections; with certificate and key it listens for TLS too."""
 
     def __init__(
-        self, directory: Path, flavour: Flavour, devices: int, *, certificate: Path | None = None, key: Path | None = None
+        self,
+        directory: Path,
+        flavour: Flavour,
+        devices: int,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
     ) -> None:
         directory.mkdir()
         self.flavour = flavour

@@ -7,6 +7,7 @@
  *
  *   run full|refresh HOW_MANY IN_FLIGHT     as fast as the server answers, IN_FLIGHT at a time
  *   rate full|refresh HOW_MANY PER_SECOND   at a pace, whatever the server does
+ *   flood full|refresh HOW_MANY PER_SECOND  at a pace, 503 or not; who has no answer at the end gives up
  *   storm LIMIT_SECONDS                     all at once; 503 is obeyed, silence retried; until all are registered
  *   wait SECONDS                            answer what comes
  *
@@ -51,7 +52,7 @@ struct phone {
 };
 
 static struct {
-    unsigned ok, failed, rechallenged, repeated, served, requests, refused_503, finished;
+    unsigned ok, failed, unanswered, rechallenged, repeated, served, requests, refused_503, finished;
     double retry_low, retry_high, first_ok, last_ok;
 } tally;
 
@@ -392,17 +393,17 @@ static double quantile(double q) {
 
 static void report(double wall, double spent) {
     qsort(latencies, tally.ok < latency_room ? tally.ok : latency_room, sizeof *latencies, by_size);
-    printf("{\"ok\": %u, \"failed\": %u, \"rechallenged\": %u, \"repeated\": %u, \"requests\": %u, \"refused\": %u, "
+    printf("{\"ok\": %u, \"failed\": %u, \"unanswered\": %u, \"rechallenged\": %u, \"repeated\": %u, \"requests\": %u, \"refused\": %u, "
            "\"retry_low\": %g, \"retry_high\": %g, \"wall\": %.6f, \"cpu\": %.6f, \"ok_span\": %.6f, "
            "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, \"max_ms\": %.3f}\n",
-        tally.ok, tally.failed, tally.rechallenged, tally.repeated, tally.requests, tally.refused_503, tally.retry_low,
+        tally.ok, tally.failed, tally.unanswered, tally.rechallenged, tally.repeated, tally.requests, tally.refused_503, tally.retry_low,
         tally.retry_high, wall, spent, tally.last_ok - tally.first_ok, quantile(0.5), quantile(0.99), quantile(0.999),
         quantile(1));
     fflush(stdout);
 }
 
 static void start_next(void) {
-    for (unsigned tried = 0; tried < total; tried++) {
+    for (unsigned tried = 0; tried < total && active_count < total; tried++) {
         unsigned i = next_phone++ % total;
         if (phones[i].state == IDLE && (!reliable || phones[i].connected)) {
             begin(i);
@@ -420,16 +421,17 @@ static void run(unsigned how_many, unsigned in_flight) {
     }
 }
 
-static void pace(unsigned how_many, double per_second) {
+static void pace(unsigned how_many, double per_second, int patient) {
     double from = now();
     unsigned started = 0;
-    while (started < how_many || active_count) {
+    while (started < how_many || (patient && active_count)) {
         double t = now() - from;
         while (started < how_many && started <= t * per_second) start_next(), started++;
         flush_out();
         double due = started < how_many ? started / per_second - (now() - from) : SCAN;
         turn(due < 0 ? 0 : due > SCAN ? SCAN : due);
     }
+    for (; active_count; tally.unanswered++) end(active[0]);
 }
 
 static void storm(double limit) {
@@ -451,10 +453,10 @@ static void obey(char *line) {
     memset(&tally, 0, sizeof tally);
     if (sscanf(line, "%15s %15s", what, kind) < 1) return;
     refreshing = !strcmp(kind, "refresh");
-    if (!strcmp(what, "run") || !strcmp(what, "rate")) {
+    if (!strcmp(what, "run") || !strcmp(what, "rate") || !strcmp(what, "flood")) {
         if (sscanf(line, "%*s %*s %lf %lf", &a, &b) < 2) die("command");
         if (what[1] == 'u') run(a, b);
-        else pace(a, b);
+        else pace(a, b, what[0] == 'r');
     } else if (!strcmp(what, "storm")) {
         storm(atof(kind));
     } else if (!strcmp(what, "wait")) {
