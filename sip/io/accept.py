@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from sip.flow import Address
 from sip.io.host import read_address, socket_address
+from sip.io.secure import SecureStream
 from sip.io.tcp import tune
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BACKLOG: Final = 1024  # connections that the kernel holds until we come to them
+HANDSHAKE_THREADS: Final = 1  # each takes a core while many connect; the loop has another
 ACCEPT_PAUSE: Final = 0.1  # seconds after a failure such as too many open files, which does not go away by trying
 
 
@@ -43,6 +46,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._socket = _listen(address)
         self.local = Address(*self._socket.getsockname()[:2])
+        self._threads = ThreadPoolExecutor(HANDSHAKE_THREADS, thread_name_prefix="tls") if context else None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._accept(), name=f"accept {self.local}")
 
@@ -57,6 +61,8 @@ class Acceptor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
         self._socket.close()
 
     async def _accept(self) -> None:
@@ -79,12 +85,12 @@ class Acceptor:
     async def _let_in(self, stream: socket.socket, leave: Callable[[], None]) -> None:
         try:
             tune(stream)
-            await self._loop.connect_accepted_socket(
-                lambda: self._door(leave),
-                stream,
-                ssl=self._context,
-                ssl_handshake_timeout=self._patience if self._context else None,
-            )
+            if self._context is None:
+                await self._loop.connect_accepted_socket(lambda: self._door(leave), stream)
+            else:
+                secure = SecureStream(self._context)
+                await self._loop.connect_accepted_socket(lambda: secure, stream)
+                await secure.begin(lambda: self._door(leave), patience=self._patience, threads=self._threads)
         except OSError:  # what a peer can do wrong while it connects, TLS included
             leave()
             stream.close()

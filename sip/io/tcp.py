@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from sip.errors import ParseError, TransportFailed
 from sip.io.host import socket_address
 from sip.io.pool import MAX_UNSENT, TURN, flow_of
+from sip.io.secure import SecureStream
 from sip.patience import Patience
 from sip.stream import PONG, StreamFramer
 
@@ -210,13 +211,13 @@ async def _connect(
     try:
         tune(stream)
         await asyncio.wait_for(loop.sock_connect(stream, socket_address(remote)), CONNECT_TIMEOUT)
-        _, connection = await loop.create_connection(
-            lambda: StreamConnection(pool, lambda: None),
-            sock=stream,
-            ssl=context,
-            server_hostname=name if context else None,
-            ssl_handshake_timeout=CONNECT_TIMEOUT if context else None,
-        )
+        connection = StreamConnection(pool, lambda: None)
+        if context is None:
+            await loop.create_connection(lambda: connection, sock=stream)
+        else:
+            secure = SecureStream(context, name)
+            await loop.create_connection(lambda: secure, sock=stream)
+            await secure.begin(lambda: connection, patience=CONNECT_TIMEOUT)
     except BaseException:
         stream.close()
         raise

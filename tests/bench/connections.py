@@ -72,8 +72,12 @@ def _compare(
                 samples.add(server.name, kind, (server.cpu() - before) / tally["ok"] * 1e6)
                 samples.add(server.name, "share", tally.share)
     rows = [
-        [f"{transport.upper()}, {server.name}", *(f"{samples.median(server.name, column):.0f}" for column in COLUMNS)]
-        + [longest_block(server) if isinstance(server, Roost) else "-", f"{samples.median(server.name, 'share'):.2f}"]
+        [
+            f"{transport.upper()}, {server.name}",
+            *(f"{samples.median(server.name, column):.0f}" for column in COLUMNS),
+            longest_block(server) if isinstance(server, Roost) else "-",
+            f"{samples.median(server.name, 'share'):.2f}",
+        ]
         for server in servers
     ]
     ratios = [f"{samples.ratio(servers[0].name, servers[1].name, column):.2f}" for column in COLUMNS]
