@@ -168,7 +168,7 @@ class Api:
         self.under_way += 1
         try:
             route = passage.route or await self._let_in_and_keep(request, passage)
-            return await route.handler(passage.call)
+            return passage.recall() or await passage.ask(route)
         finally:
             self.under_way -= 1
 

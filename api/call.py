@@ -7,6 +7,7 @@ in `api.app`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
@@ -137,6 +138,17 @@ class Call:
 NO_KEYS: Final[JsonObject] = {}
 
 
+class Until(Enum):
+    """How long the same request has the same answer: what has to happen first."""
+
+    ASKED = "asked"
+    """Nothing: it is made anew each time."""
+    WRITTEN = "written"
+    """A document is written."""
+    REGISTERED = "registered"
+    """A document is written, or a device of the path's account comes or goes."""
+
+
 class Answer(NamedTuple):
     """What a resource answers on success."""
 
@@ -157,6 +169,8 @@ class Answer(NamedTuple):
     """Send `data`, bytes, as this instead of JSON."""
     stream: Listening | None = None
     """Send these events instead, for as long as the client stays."""
+    until: Until = Until.ASKED
+    """How long a GET has this answer."""
 
 
 def public(document: Document) -> JsonObject:
@@ -166,7 +180,7 @@ def public(document: Document) -> JsonObject:
 
 def shown(document: Document, *, status: int = 200, location: str | None = None) -> Answer:
     """Answer with a document as it is stored."""
-    return Answer(public(document), status=status, revision=document.revision, location=location)
+    return Answer(public(document), status=status, revision=document.revision, location=location, until=Until.WRITTEN)
 
 
 def names(header: str, revision: str) -> bool:

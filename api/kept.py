@@ -30,14 +30,14 @@ class Listing:
         """What the envelope says of the page."""
         self._rows = rows
         self._registered: Sequence[bool] | None = None
-        self._told = self._tell(None)
+        self._told: tuple[bytes, str] | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._rows))
 
     def told(self, registered: Sequence[bool] | None) -> tuple[bytes, str]:
         """Return the rows as JSON, with whether each is registered where that is given, and their ETag."""
-        if registered != self._registered:
+        if self._told is None or registered != self._registered:
             self._told = self._tell(registered)
             self._registered = registered
         return self._told

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from api.call import Answer
+from api.call import Answer, Until
 from api.errors import FaultyRequest
 from api.filters import filterable, parse_filters
 from api.kept import Listing
@@ -78,7 +78,8 @@ async def list_documents(
     listing = await _find(call, query, row)
     registered = call.ports.presence.are_registered(query.account_id, listing.ids) if with_status else None
     data, etag = listing.told(registered)
-    return Answer(data, etag=etag if listing.ids else None, extra=listing.extra)
+    until = Until.REGISTERED if with_status else Until.WRITTEN
+    return Answer(data, etag=etag if listing.ids else None, extra=listing.extra, until=until)
 
 
 async def _find(call: Call, query: PageQuery, row: Callable[[Document], JsonObject]) -> Listing:

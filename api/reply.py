@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
 
 WORTH_IT: Final = 32_768  # bytes of a body; below, one join costs less than several writes
+NOT_MODIFIED: Final = int(HTTPStatus.NOT_MODIFIED)
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -48,7 +49,7 @@ class Reply(web.StreamResponse):
         assert not data, "the body is whole already"
         size = sum(map(len, self._pieces))
         # RFC 9110 8.6: a 304 says nothing of the length, since it has none of its own.
-        length = b"" if self._status == HTTPStatus.NOT_MODIFIED else b"Content-Length: %d\r\n" % size
+        length = b"" if self._status == NOT_MODIFIED else b"Content-Length: %d\r\n" % size
         head = b"%b%bDate: %b\r\n\r\n" % (self._head, length, _date(int(time.time())))
         if not self._has_body:
             await self._writer.write_eof(head)

@@ -37,6 +37,8 @@ class Frame(NamedTuple):
     """The status line and all headers that have no other value in the next answer."""
     rest: bytes | None
     """The envelope's keys after those of the moment; None where there is no envelope."""
+    is_dressed: bool
+    """Whether the request may want its JSON otherwise than plain."""
 
 
 def respond(passage: Passage, answer: Answer, request_id: str) -> Reply:
@@ -51,7 +53,7 @@ def respond(passage: Passage, answer: Answer, request_id: str) -> Reply:
         pieces: Sequence[bytes] = (data or b"",)
     else:
         pieces = envelope.around(data, request_id, frame.rest)
-    if passage.call.is_dressed and not answer.media_type:
+    if frame.is_dressed:
         pieces = _dress(passage.call, pieces)
     return Reply(frame.status, _told(frame.head, request_id), pieces)
 
@@ -97,7 +99,8 @@ def _frame(call: Call, answer: Answer) -> Frame:
     headers["Content-Type"] = answer.media_type or _json_type(call)
     status = 200 if call.tunnelled and answer.location is None else answer.status
     rest = None if answer.bare or answer.media_type else _rest(call, answer)
-    return Frame(answer[1:], status, head_of(status, headers), rest)
+    is_dressed = call.is_dressed and not answer.media_type
+    return Frame(answer[1:], status, head_of(status, headers), rest, is_dressed)
 
 
 def _rest(call: Call, answer: Answer) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from api.call import Answer, is_true
+from api.call import Answer, Until, is_true
 from api.filters import parse_filters
 from api.listing import FILTERS, PAGING, paging_keys, parse_paging, read_page
 from api.ports import Kind, PageQuery
@@ -27,7 +27,7 @@ CHUNK: Final = 250  # devices told of in one go: a few milliseconds of the event
 async def read_statuses(call: Call) -> Answer:
     """GET /devices/status: the registered devices, each once; filters and paging are for `details` alone."""
     if not is_true(call.query.get("details")):
-        return Answer(call.ports.presence.status_json(call.account.id))
+        return Answer(call.ports.presence.status_json(call.account.id), until=Until.REGISTERED)
     paging = parse_paging(call.query)
     device_ids, next_start_key = await _page(call, paging)
     rows = await _rows(call, device_ids)
@@ -63,7 +63,7 @@ async def _rows(call: Call, device_ids: Sequence[str]) -> bytes:
     for start in range(0, len(device_ids), CHUNK):
         statuses = call.ports.statuses.of(call.account.id, device_ids[start : start + CHUNK])
         # One that went away between two chunks is not registered any more.
-        if rows := [status for status in statuses if status.registered]:
+        if rows := [status for status in statuses if status["registered"]]:
             chunks.append(orjson.dumps(rows)[1:-1])
         await asyncio.sleep(0)
     return b"[" + b",".join(chunks) + b"]"

@@ -43,6 +43,6 @@ class Front:
         if self._figures is not None:
             method = request.method if request.method in METHODS else "other"
             self._figures.counts[method, response.status] += 1
-            if isinstance(response, (web.Response, Reply)):  # and no stream
+            if isinstance(response, (Reply, web.Response)):  # and no stream
                 self._figures.seconds.observe(time.monotonic() - began)
         return response

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -58,6 +59,8 @@ class Presence:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_due = 0.0  # not asked of the handle: uvloop's has no when() where the time was past
         self._status: dict[str, bytes] = {}
+        self._editions: Counter[str] = Counter()
+        """How often a device of an account came or went, or was lost or found."""
         self._flow_grace = flow_grace
         self._listeners: dict[Happening, list[Listener]] = {happening: [] for happening in Happening}
         self._loop = asyncio.get_running_loop()
@@ -151,6 +154,11 @@ class Presence:
     def aor_bindings(self, aor: Aor) -> Sequence[Binding]:
         """Return the live bindings of an AOR, best first."""
         return self.table.bindings(aor, now())
+
+    def edition(self, account_id: str) -> int:
+        """Return another value after a device of the account has come or gone."""
+        self._expire()
+        return self._editions[account_id]
 
     def registered_devices(self, account_id: str) -> Sequence[str]:
         """Return the ids of the account's registered devices, each once."""
@@ -247,6 +255,7 @@ class Presence:
     def _note(self, happening: Happening, binding: Binding) -> None:
         """Log and tell what changes the picture; a refresh does not."""
         self._status.pop(binding.account_id, None)
+        self._editions[binding.account_id] += 1
         log.info(
             happening.value,
             aor=binding.aor,

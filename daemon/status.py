@@ -37,30 +37,38 @@ class DeviceStatuses:
         for device_id in device_ids:
             bindings = self._presence.bindings(account_id, device_id)
             contacts = [self._contact(binding, moment, unix) for binding in bindings]
-            found.append(DeviceStatus(device_id, bool(contacts), _reachable(contacts), device_id in in_call, contacts))
+            found.append(
+                {
+                    "device_id": device_id,
+                    "registered": bool(contacts),
+                    "reachable": _reachable(contacts),
+                    "in_call": device_id in in_call,
+                    "contacts": contacts,
+                }
+            )
         return found
 
     def _contact(self, binding: Binding, moment: float, unix: float) -> ContactStatus:
-        return ContactStatus(
-            contact=mend(binding.contact),
-            source=str(binding.flow.remote),
-            transport=binding.flow.transport.value.lower(),
-            user_agent=mend(binding.user_agent),
-            vendor=self._vendors.match(binding.user_agent).name,
-            expires_in=max(0, round(binding.expires_at - moment)),
-            first_registered_at=int(binding.first_registered + unix) + GREGORIAN_EPOCH,
-            registered_at=int(binding.registered_at + unix) + GREGORIAN_EPOCH,
-            reachable=REACHABLE[binding.reach],
-            last_seen=int(max(binding.last_seen, binding.registered_at) + unix) + GREGORIAN_EPOCH,
-            latency_ms=None if binding.latency is None else round(binding.latency * 1000, 1),
-            path=[mend(value) for value in binding.path],
-            instance=mend(binding.instance),
-        )
+        return {
+            "contact": mend(binding.contact),
+            "source": str(binding.flow.remote),
+            "transport": binding.flow.transport.value.lower(),
+            "user_agent": mend(binding.user_agent),
+            "vendor": self._vendors.match(binding.user_agent).name,
+            "expires_in": max(0, round(binding.expires_at - moment)),
+            "first_registered_at": int(binding.first_registered + unix) + GREGORIAN_EPOCH,
+            "registered_at": int(binding.registered_at + unix) + GREGORIAN_EPOCH,
+            "reachable": REACHABLE[binding.reach],
+            "last_seen": int(max(binding.last_seen, binding.registered_at) + unix) + GREGORIAN_EPOCH,
+            "latency_ms": None if binding.latency is None else round(binding.latency * 1000, 1),
+            "path": [mend(value) for value in binding.path],
+            "instance": mend(binding.instance),
+        }
 
 
 def _reachable(contacts: Sequence[ContactStatus]) -> bool | None:
     """Return whether any contact answers; None where there is none, or none did and one was not asked yet."""
-    known = {contact.reachable for contact in contacts}
+    known = {contact["reachable"] for contact in contacts}
     if True in known:
         return True
     return None if None in known or not known else False

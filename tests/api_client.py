@@ -83,6 +83,9 @@ class TablePresence:
         self.table.append(Registration(device_id=device_id, account_id=account_id, **{**defaults, **values}))
         return self.table[-1]
 
+    def edition(self, account_id: str) -> tuple[str, ...]:
+        return tuple(self.registered_devices(account_id))
+
     def registered_devices(self, account_id: str) -> Sequence[str]:
         return list(dict.fromkeys(each.device_id for each in self.table if each.account_id == account_id))
 
@@ -111,7 +114,10 @@ class TableStatuses:
 
     def of(self, account_id: str, device_ids: Iterable[str]) -> Sequence[DeviceStatus]:
         found = {device_id: self._contacts(account_id, device_id) for device_id in device_ids}
-        return [DeviceStatus(each, bool(contacts), None, False, contacts) for each, contacts in found.items()]
+        return [
+            DeviceStatus(device_id=each, registered=bool(contacts), reachable=None, in_call=False, contacts=contacts)
+            for each, contacts in found.items()
+        ]
 
     def _contacts(self, account_id: str, device_id: str) -> list[ContactStatus]:
         return [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from api.passages import key_of
+from api.passages import MAX_ANSWER, key_of
 from api.ports import Kind
 from daemon.store import Store
 
@@ -74,6 +75,53 @@ async def test_account_that_another_process_deletes_is_gone_after_a_second(
 
     assert [200, 200] == before
     assert 404 == await status(api, path, token=token)
+
+
+@pytest.mark.parametrize("path", [STATUS, "/devices?with_status=true", "/devices?with_status=true&pretty_print=true"])
+async def test_device_that_comes_or_goes_is_seen_at_once(api: Api, path: str) -> None:
+    """An answer that tells who is registered does not outlive that."""
+    device = await api.put_device()
+    answers = []
+    for registered in (False, True, True, False):
+        if registered:
+            api.presence.register(api.master.account_id, device["id"])
+        else:
+            await api.presence.drop_all(api.master.account_id)
+        answers += [(await api.ask("GET", path))["data"] for _ in range(2)]
+    told = [bool(rows and rows[0]["registered"]) for rows in answers]
+
+    assert [False, False, True, True, True, True, False, False] == told
+
+
+async def test_each_answer_has_the_id_of_its_request(api: Api) -> None:
+    """Whatever is remembered of the answer before."""
+    given = [{"X-Request-ID": "one"}, {"X-Request-ID": 'tw"o'}, {}, {}]
+    answers = [await api.send("GET", STATUS, headers=headers) for headers in given]
+    ids = [orjson.loads(await answer.read())["request_id"] for answer in answers]
+
+    assert [answer.headers["X-Request-ID"] for answer in answers] == ids
+    assert ["one", 'tw"o'] == ids[:2]
+    assert 4 == len(set(ids))
+
+
+async def test_answer_that_is_remembered_is_dressed_as_it_was(api: Api) -> None:
+    """A page of another origin, and one that calls a function, get what they need each time."""
+    headers = {"Origin": "https://ui.example"}
+    answers = [await api.send("GET", "/devices?jsonp=load", headers=headers) for _ in range(3)]
+
+    assert ["*"] * 3 == [answer.headers["Access-Control-Allow-Origin"] for answer in answers]
+    assert ["application/javascript"] * 3 == [answer.headers["Content-Type"] for answer in answers]
+    assert ["load({"] * 3 == [(await answer.text())[:6] for answer in answers]
+
+
+async def test_large_answers_are_not_remembered(api: Api) -> None:
+    """What a client asks for cannot fill the memory; it is answered all the same."""
+    names = {f"{number}" + "x" * 100 for number in range(MAX_ANSWER // 100)}
+    for name in names:
+        await api.put_device(name=name)
+    rows = [(await api.ask("GET", "/devices?paginate=false"))["data"] for _ in range(3)]
+
+    assert [names] * 3 == [{row["name"] for row in each} for each in rows]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from api.ports import Document, Kind
 from daemon.presence import now
 from daemon.store import Store
 from sip.digest import Algorithm, Credentials
-from sip.location import Reach
+from sip.location import BindingChanges, Reach
 from sip.offenders import SILENCE_AFTER
 from sip.uri import Aor
 
@@ -59,6 +59,25 @@ async def test_a_phone_registers_and_unregisters(server: Server, phone: Phone) -
 
     assert (await phone.register(expires=0)).status == 200
     assert server.presence.status_json(account_id) == b"[]"
+
+
+async def test_every_change_of_who_is_registered_is_another_edition(server: Server, phone: Phone) -> None:
+    """Answers that are remembered stand by it: a refresh changes nothing, a new device and one that is over do."""
+    await phone.register()
+    (binding,) = server.presence.table.bindings(AOR, now())
+    editions = [server.presence.edition(binding.account_id)]
+    await phone.register()
+    editions.append(server.presence.edition(binding.account_id))
+    await phone.register(expires=0)
+    editions.append(server.presence.edition(binding.account_id))
+    await phone.register()
+    editions.append(server.presence.edition(binding.account_id))
+    over = dataclasses.replace(binding, expires_at=now() - 2)
+    server.presence.table.apply(BindingChanges(put=(over,)))
+    editions.append(server.presence.edition(binding.account_id))
+
+    assert editions[0] == editions[1]
+    assert 4 == len(set(editions))
 
 
 async def test_a_200_means_that_the_binding_is_in_the_database(server: Server, phone: Phone) -> None:
