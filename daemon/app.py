@@ -144,6 +144,8 @@ class Roost:
         hep = self._export(tap)
         dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
         await documents.load()
+        await self._directory.load(store.documents)
+        qualifier.load()
         await webhooks.load()
         await deliveries.load()
         log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))

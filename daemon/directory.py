@@ -9,9 +9,10 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from api.ports import Kind
+from daemon.store.records import json_at
 from sip.digest import Algorithm, Credentials
 from sip.nonce import NonceCounts
 from sip.uri import Aor
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api.ports import Document, Json
+    from daemon.store import StoredDocuments
+
+
+FACTS: Final = (
+    *("sip.username", "sip.password", "sip.realm", "sip.method", "sip.ip", "sip.digest"),
+    *("owner_id", "presence_id", "enabled", "suppress_unregister_notifications", "register_overwrite_notify"),
+)
+"""Where a device's document tells what SIP has to know of it."""
 
 
 class Standing(Enum):
@@ -55,16 +64,20 @@ class Device:
     tells_overwrite: bool = False
     """Whether its contacts are told of a new one (`register_overwrite_notify`)."""
     nonce_counts: NonceCounts | None = field(default=None, repr=False)
-    _ha1: tuple[str, Algorithm, str] | None = field(default=None, repr=False)
+    _ha1: str = field(default="", repr=False)
+    _ha1_user: str = ""
+    """As the phone spells it; the HA1 is for this and the algorithm."""
+    _ha1_algorithm: Algorithm | None = None
 
     def ha1(self, username: str, algorithm: Algorithm) -> str | None:
         """Return the HA1 for the username as the phone spells it; None where the device has no password."""
         if not self.password:
             return None
-        kept = self._ha1
-        if kept is None or kept[0] != username or kept[1] is not algorithm:
-            kept = self._ha1 = username, algorithm, Credentials(username, self.password).ha1(self.realm, algorithm)
-        return kept[2]
+        if username != self._ha1_user or algorithm is not self._ha1_algorithm:
+            self._ha1 = Credentials(username, self.password).ha1(self.realm, algorithm)
+            self._ha1_user = self.username if username == self.username else username  # the same text, kept once
+            self._ha1_algorithm = algorithm
+        return self._ha1
 
     def counts(self) -> NonceCounts:
         """Return the nonce counts of the device."""
@@ -78,17 +91,17 @@ class Directory:
 
     def __init__(self) -> None:
         self._by_aor: dict[str, Device] = {}
-        self._by_id: dict[tuple[str, str], Device] = {}
+        self._by_id: dict[str, dict[str, Device]] = {}
         self._by_presence: dict[Aor, Device] = {}
         self._by_ip: dict[str, Device] = {}
         self._account_realms: dict[str, str] = {}
-        self._realms: Counter[tuple[str, str]] = Counter()
+        self._realms: dict[tuple[str, str], int] = {}
         self._served: Counter[str] = Counter()
         self._master = ""
         self._disabled: set[tuple[Kind, str, str]] = set()
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return sum(map(len, self._by_id.values()))
 
     def find(self, aor: str) -> Device | None:
         """Return the device whose AOR this is, in its canonical form."""
@@ -96,7 +109,7 @@ class Directory:
 
     def device(self, account_id: str, device_id: str) -> Device | None:
         """Return a device by its id."""
-        return self._by_id.get((account_id, device_id))
+        return self._by_id.get(account_id, {}).get(device_id)
 
     def at_ip(self, host: str) -> Device | None:
         """Return the device whose requests come from this address without digest."""
@@ -142,6 +155,10 @@ class Directory:
             return Standing.OWNER_DISABLED
         return Standing.GOOD
 
+    async def load(self, documents: StoredDocuments) -> None:
+        """Learn of all the devices that are stored; the realms of their accounts must be known."""
+        await documents.facts(Kind.DEVICE, FACTS, self._learn)
+
     def changed(self, old: Document | None, new: Document | None) -> None:
         """Take in a committed change of a document (`daemon.provisioning.DocumentListener`)."""
         document = new or old
@@ -150,7 +167,7 @@ class Directory:
         if document.kind is Kind.DEVICE:
             self._forget(document.account_id, document.id)
             if new is not None:
-                self._learn(new)
+                self._learn(new.account_id, new.id, [json_at(new.data, *path.split(".")) for path in FACTS])
             return
         switch = (document.kind, document.account_id, document.id)
         self._disabled.discard(switch)
@@ -172,40 +189,41 @@ class Directory:
             self._move_devices(account_id, before, realm)
 
     def _move_devices(self, account_id: str, before: str, realm: str) -> None:
-        for device in [each for each in self._by_id.values() if each.account_id == account_id and each.realm == before]:
+        for device in [each for each in self._by_id.get(account_id, {}).values() if each.realm == before]:
             self._forget(account_id, device.device_id)
             if realm:
-                self._put(
-                    replace(device, realm=realm, aor=Aor.of(device.username, realm), nonce_counts=None, _ha1=None)
-                )
+                aor = Aor.of(device.username, realm)
+                self._put(replace(device, realm=realm, aor=aor, nonce_counts=None, _ha1_user=""))
 
-    def _learn(self, document: Document) -> None:
-        data, sip = document.data, document.data.get("sip")
-        sip = sip if isinstance(sip, dict) else {}
-        ip = _text(sip.get("ip")) if sip.get("method") == "ip" else ""
-        username = _text(sip.get("username")) or ip
-        realm = _text(sip.get("realm")).lower() or self.realm_of(document.account_id)
+    def _learn(self, account_id: str, device_id: str, facts: Sequence[Json]) -> None:
+        (username, password, own_realm, method, address, digest,
+         owner_id, presence_id, enabled, quiet, tells_overwrite) = facts  # fmt: skip
+        ip = _text(address) if method == "ip" else ""
+        username = _text(username) or ip
+        realm = sys.intern(_text(own_realm).lower()) if own_realm else ""
+        realm = realm or self.realm_of(account_id)
         if not username or not realm:
             return
-        device = Device(
-            account_id=sys.intern(document.account_id),
-            device_id=document.id,
-            owner_id=_text(data.get("owner_id")),
-            username=username,
-            realm=realm,
-            aor=Aor.of(username, realm),
-            presence_id=_text(data.get("presence_id")),
-            enabled=data.get("enabled") is not False,
-            ip=ip,
-            algorithm=Algorithm.named(_text(sip.get("digest"))),
-            password=_text(sip.get("password")),
-            quiet=data.get("suppress_unregister_notifications") is True,
-            tells_overwrite=data.get("register_overwrite_notify") is True,
+        self._put(
+            Device(
+                sys.intern(account_id),
+                device_id,
+                _text(owner_id),
+                username,
+                realm,
+                Aor.of(username, realm),
+                _text(presence_id),
+                enabled is not False,
+                ip,
+                Algorithm.named(_text(digest)) if digest else None,
+                _text(password),
+                quiet is True,
+                tells_overwrite is True,
+            )
         )
-        self._put(device)
 
     def _put(self, device: Device) -> None:
-        self._by_id[device.account_id, device.device_id] = device
+        self._by_id.setdefault(device.account_id, {})[device.device_id] = device
         self._by_aor[device.aor] = device
         self._count_realm(device.account_id, device.realm, 1)
         if device.presence_id:
@@ -216,15 +234,19 @@ class Directory:
     def _count_realm(self, account_id: str, realm: str, step: int) -> None:
         if not realm:
             return
-        self._realms[account_id, realm] += step
-        if not self._realms[account_id, realm]:
+        count = self._realms.get((account_id, realm), 0) + step
+        if count:
+            self._realms[account_id, realm] = count
+            if count != 1 or step < 0:
+                return  # the account has this realm already, or still
+        else:
             del self._realms[account_id, realm]
         self._served[realm] += step
         if not self._served[realm]:
             del self._served[realm]
 
     def _forget(self, account_id: str, device_id: str) -> None:
-        device = self._by_id.pop((account_id, device_id), None)
+        device = self._by_id.get(account_id, {}).pop(device_id, None)
         if device is None:
             return
         self._count_realm(account_id, device.realm, -1)

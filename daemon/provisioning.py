@@ -87,13 +87,15 @@ class Provisioning:
         documents.subscribe(self._committed)
 
     async def load(self) -> None:
-        """Tell the listeners of all that is stored: the accounts first, then what they hold."""
+        """Tell the listeners of all that is stored: the accounts first, then what they hold.
+
+        Not of devices: whoever has to do with them all reads what it needs, see `StoredDocuments.facts`.
+        """
         for account in await self._documents.accounts():
             self._meet(account)
-        async for chunk in self._documents.scan():
+        async for chunk in self._documents.scan(Kind.USER, Kind.WEBHOOK):
             for document in chunk:
-                if document.kind is not Kind.ACCOUNT:
-                    self._announce(None, document)
+                self._announce(None, document)
 
     async def close(self) -> None:
         """Let the flushes under way end."""

@@ -61,12 +61,17 @@ class Qualifier:
         if happening is Happening.REGISTERED:
             self._plan(binding.aor, random.uniform(0.5, 1.0) * self._interval)  # noqa: S311 - spreads load
 
+    def load(self) -> None:
+        """Learn of the devices that are known by their address, from the directory."""
+        for device in self._directory.ip_devices():
+            self._plan_by_address(device)
+
     def changed(self, _old: Document | None, new: Document | None) -> None:
         """Learn of a device that is known by its address (`daemon.provisioning.DocumentListener`)."""
         if new is not None and new.kind is Kind.DEVICE:
             device = self._directory.device(new.account_id, new.id)
             if device is not None and device.ip:
-                self._plan(device.aor, random.uniform(0.0, 0.1) * self._interval)  # noqa: S311 - spreads load
+                self._plan_by_address(device)
 
     async def close(self) -> None:
         """Stop asking."""
@@ -83,6 +88,9 @@ class Qualifier:
         self._waiting.add(aor)
         heapq.heappush(self._due, (now() + delay, aor))
         self._arm()
+
+    def _plan_by_address(self, device: Device) -> None:
+        self._plan(device.aor, random.uniform(0.0, 0.1) * self._interval)  # noqa: S311 - spreads load
 
     def _arm(self) -> None:
         if self._alarm is None and self._due:

@@ -74,9 +74,7 @@ class Rig:
         )
         for account in await self.store.list_accounts():
             self.directory.changed(None, account)
-        async for chunk in self.store.documents.scan():
-            for document in chunk:
-                self.directory.changed(None, document)
+        await self.directory.load(self.store.documents)
         self.presence = Presence(self.store.bindings, self.directory)
         dispatcher = Dispatcher()
         self.endpoint = Endpoint(dispatcher)

@@ -51,9 +51,7 @@ class Server:
         )
         for account in await self.store.list_accounts():
             self.directory.changed(None, account)
-        async for documents in self.store.documents.scan():
-            for document in documents:
-                self.directory.changed(None, document)
+        await self.directory.load(self.store.documents)
         self.presence = Presence(self.store.bindings, self.directory)
         dispatcher = Dispatcher()
         self.endpoint = Endpoint(dispatcher)

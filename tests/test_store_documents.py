@@ -414,7 +414,11 @@ async def test_scan_yields_every_live_document(store: Store, account_id: str) ->
     gone = await store.documents.create(device(other, "gone"))
     await store.documents.delete(Kind.DEVICE, other, "gone", revision=gone.revision)
 
-    found = [(document.account_id, document.id) async for chunk in store.documents.scan() for document in chunk]
+    found = [
+        (document.account_id, document.id)
+        async for chunk in store.documents.scan(Kind.ACCOUNT, Kind.DEVICE)
+        for document in chunk
+    ]
     assert len(found) == len(set(found))
     assert set(found) == wanted | {(account_id, account_id), (other, other)}
 

@@ -106,11 +106,13 @@ class Database:
         except UnicodeEncodeError:
             return []  # half a surrogate pair, from a URL: no text in the database is equal to it
 
-    async def scan(self, sql: str, take: Callable[[Sequence[Row]], None]) -> None:
+    async def scan(
+        self, sql: str, take: Callable[[Sequence[Row]], None], parameters: Mapping[str, object] | None = None
+    ) -> None:
         """Hand all the rows of a query to `take`, as of the last commit, CHUNK at a time: for those of all devices."""
 
         async def fetch(connection: aiosqlite.Connection) -> None:
-            async with connection.execute(sql) as cursor:
+            async with connection.execute(sql, parameters) as cursor:
                 while rows := await cursor.fetchmany(CHUNK):
                     take(cast("Sequence[Row]", rows))
 

@@ -10,6 +10,8 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
+
 from api.ports import (
     GREGORIAN_EPOCH,
     Document,
@@ -50,12 +52,13 @@ if TYPE_CHECKING:
 
     import aiosqlite
 
-    from api.ports import JsonObject
-    from daemon.store.database import Database
+    from api.ports import Json, JsonObject
+    from daemon.store.database import Database, Row
     from daemon.store.writer import Job
 
 CHUNK = 256  # documents decoded at a time: a few milliseconds of the event loop
 
+_FACTS = "SELECT account_id, id, json_extract(data, {}) FROM documents WHERE kind = :kind AND deleted = 0"
 _ADD_KEY = "INSERT INTO api_keys (account_id, api_key, digest) VALUES (?, ?, ?)"
 _DROP_KEY = "DELETE FROM api_keys WHERE account_id = ?"
 _DROP_TOKENS_OF_ACCOUNT = "DELETE FROM tokens WHERE account_id = ?"
@@ -102,12 +105,27 @@ class StoredDocuments:
             left = None if left is None else left - size
         return found
 
-    async def scan(self) -> AsyncIterator[Sequence[Document]]:
-        """Yield all the documents of all accounts, in chunks, each account's together."""
+    async def scan(self, *kinds: Kind) -> AsyncIterator[Sequence[Document]]:
+        """Yield all the documents of these kinds, in chunks, each account's together."""
         after = {"account_id": "", "id": ""}
-        while chunk := await self._many(queries.ALL, {**after, "limit": CHUNK}):
+        wanted = orjson.dumps([kind.value for kind in kinds]).decode()
+        while chunk := await self._many(queries.ALL, {**after, "kinds": wanted, "limit": CHUNK}):
             yield chunk
             after = {"account_id": chunk[-1].account_id, "id": chunk[-1].id}
+
+    async def facts(self, kind: Kind, paths: Sequence[str], take: Callable[[str, str, list[Json]], None]) -> None:
+        """Hand of each document of a kind its account's id, its id, and what is at these paths to `take`.
+
+        SQLite takes the values out of the JSON, so that the rest of 100,000 documents is never made into objects.
+        """
+        paths_sql = ", ".join(f":path{number}" for number in range(len(paths)))
+        parameters = {f"path{number}": f"$.{path}" for number, path in enumerate(paths)}
+
+        def each(rows: Sequence[Row]) -> None:
+            for account_id, document_id, values in rows:
+                take(account_id, document_id, orjson.loads(values))
+
+        await self._database.scan(_FACTS.format(paths_sql), each, {**parameters, "kind": kind.value})
 
     async def accounts(self) -> Sequence[Document]:
         """Return all the accounts, by id ascending."""

@@ -22,7 +22,7 @@ ORDER BY u.device_id LIMIT :limit
 
 ALL = """
 SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
-WHERE (account_id, id) > (:account_id, :id) AND deleted = 0
+WHERE (account_id, id) > (:account_id, :id) AND deleted = 0 AND kind IN (SELECT value FROM json_each(:kinds))
 ORDER BY account_id, id LIMIT :limit
 """
 

@@ -55,11 +55,17 @@ def users_of(data: JsonObject) -> set[str]:
     return found | {owner_id} if owner_id else found
 
 
-def text_at(data: JsonObject, *path: str) -> str | None:
-    """Return the non-empty string at the path, or None."""
+def json_at(data: JsonObject, *path: str) -> Json:
+    """Return what is at the path; None where nothing is."""
     value: Json = data
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def text_at(data: JsonObject, *path: str) -> str | None:
+    """Return the non-empty string at the path, or None."""
+    value = json_at(data, *path)
     return value if isinstance(value, str) and value else None
 
 
