@@ -111,11 +111,13 @@ class Api:
         self._buckets = Buckets(policy.rate_capacity, policy.rate_per_second, time.monotonic)
         self._locks = Locks()
         self.under_way = 0
-        """How many requests wait for their answer; streams of events are none."""
+        """How many requests wait for their answer; streams of events do not, nor does what is answered at once."""
         self.turned_away = 0
         """How many found all places taken."""
         self._kept = Kept()
         self._passages: Edition[Passage] = Edition(MAX_PASSAGES)
+        self._log = log.bind()
+        """Bound once, where `log` is so at each use."""
 
     def reload(self, policy: Policy) -> None:
         """Serve by another policy from now on."""
@@ -131,7 +133,7 @@ class Api:
             response = await self._answer(request, passage, request_id)
             call, route = passage.call, passage.route
             if call.method in READS and not (route is not None and route.costs):
-                log.debug("api.answered", method=call.method, route=call.place, status=response.status)
+                self._log.debug("api.answered", method=call.method, route=call.place, status=response.status)
             else:
                 self._tell(request, call, response.status, request_id)
         return response
@@ -153,7 +155,7 @@ class Api:
         try:
             if request.method == "OPTIONS":
                 return self._preflight(request, call, request_id)
-            answer = await self._serve_one_of_many(request, passage)
+            answer = passage.recall() or await self._serve_one_of_many(request, passage)
             if answer.stream is not None:
                 return await self._stream(request, call, answer.stream, request_id)
             return respond(passage, answer, request_id)
@@ -168,7 +170,7 @@ class Api:
         self.under_way += 1
         try:
             route = passage.route or await self._let_in_and_keep(request, passage)
-            return passage.recall() or await passage.ask(route)
+            return passage.remember(await route.handler(passage.call))
         finally:
             self.under_way -= 1
 

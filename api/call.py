@@ -7,7 +7,6 @@ in `api.app`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
@@ -16,7 +15,7 @@ from api.errors import InvalidCredentials, PreconditionFailed, ValidationFailed
 from api.ports import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from api.kept import Kept
     from api.locks import Locks
@@ -138,17 +137,6 @@ class Call:
 NO_KEYS: Final[JsonObject] = {}
 
 
-class Until(Enum):
-    """How long the same request has the same answer: what has to happen first."""
-
-    ASKED = "asked"
-    """Nothing: it is made anew each time."""
-    WRITTEN = "written"
-    """A document is written."""
-    REGISTERED = "registered"
-    """A document is written, or a device of the path's account comes or goes."""
-
-
 class Answer(NamedTuple):
     """What a resource answers on success."""
 
@@ -169,8 +157,10 @@ class Answer(NamedTuple):
     """Send `data`, bytes, as this instead of JSON."""
     stream: Listening | None = None
     """Send these events instead, for as long as the client stays."""
-    until: Until = Until.ASKED
-    """How long a GET has this answer."""
+    stands: bool = False
+    """Whether a GET has this answer until a document is written."""
+    registrations: Hashable = None
+    """It stands no longer than this is the account's `Presence.edition`; None for one that tells of no registration."""
 
 
 def public(document: Document) -> JsonObject:
@@ -180,7 +170,7 @@ def public(document: Document) -> JsonObject:
 
 def shown(document: Document, *, status: int = 200, location: str | None = None) -> Answer:
     """Answer with a document as it is stored."""
-    return Answer(public(document), status=status, revision=document.revision, location=location, until=Until.WRITTEN)
+    return Answer(public(document), status=status, revision=document.revision, location=location, stands=True)
 
 
 def names(header: str, revision: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from api.call import Answer, Until
+from api.call import Answer
 from api.errors import FaultyRequest
 from api.filters import filterable, parse_filters
 from api.kept import Listing
@@ -76,10 +76,10 @@ async def list_documents(
     A row may depend on its document and the route alone; `with_status` adds whether the device is registered.
     """
     listing = await _find(call, query, row)
-    registered = call.ports.presence.are_registered(query.account_id, listing.ids) if with_status else None
-    data, etag = listing.told(registered)
-    until = Until.REGISTERED if with_status else Until.WRITTEN
-    return Answer(data, etag=etag if listing.ids else None, extra=listing.extra, until=until)
+    presence, account_id = call.ports.presence, query.account_id
+    edition = presence.edition(account_id) if with_status else None
+    data, etag = listing.told(presence.are_registered(account_id, listing.ids) if with_status else None)
+    return Answer(data, etag=etag if listing.ids else None, extra=listing.extra, stands=True, registrations=edition)
 
 
 async def _find(call: Call, query: PageQuery, row: Callable[[Document], JsonObject]) -> Listing:

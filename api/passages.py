@@ -12,23 +12,19 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from multidict import CIMultiDict, istr
 
-from api.call import Until
 from api.envelope import encode_data
-from api.ports import Kind
 from api.routing import Access
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from aiohttp import web
 
     from api.call import Answer, Call
     from api.respond import Frame
     from api.routing import Route
 
-MAX_PASSAGES: Final = 1024  # some 4 MiB at the worst; the documents are shared with others who remember them
+MAX_PASSAGES: Final = 256  # some 1 MiB at the worst; the documents are shared with others who remember them
 MAX_KEY: Final = 1024  # characters; a longer request is looked at anew each time
-MAX_ANSWER: Final = 16_384  # bytes, a page of 50 rows; 16 MiB of them at the worst, for a second
+MAX_ANSWER: Final = 131_072  # bytes, a page of 500 rows; 32 MiB of them at the worst, for a second
 READS: Final = frozenset({"GET", "HEAD"})
 TOKEN: Final = istr("X-Auth-Token")  # an istr is looked up in half the time of a str
 TELLING: Final = (
@@ -50,7 +46,7 @@ Key: TypeAlias = "tuple[str | None, ...]"
 class Passage:
     """A request on its way in, and in again."""
 
-    __slots__ = ("_answer", "_edition", "call", "frame", "route")
+    __slots__ = ("_answer", "call", "frame", "route")
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -60,31 +56,23 @@ class Passage:
         self.frame: Frame | None = None
         """What stands around its latest answer."""
         self._answer: Answer | None = None
-        self._edition: Hashable = None
-        """Of the registrations that the answer tells of; None where it tells of none."""
 
     def recall(self) -> Answer | None:
         """Return what was answered before, if that still stands."""
-        if self._edition is not None and self._edition != self._registrations():
-            return None
-        return self._answer
-
-    async def ask(self, route: Route) -> Answer:
-        """Return what the resource answers, and remember it for as long as it stands."""
-        registrations = self._registrations()
-        answer = await route.handler(self.call)
-        if answer.until is not Until.ASKED:
-            data = encode_data(answer.data)
-            answer = answer._replace(data=data)
-            if len(data) <= MAX_ANSWER:
-                self._answer = answer
-                self._edition = registrations if answer.until is Until.REGISTERED else None
+        answer = self._answer
+        if answer is not None and answer.registrations is not None:
+            presence, account = self.call.ports.presence, self.call.account
+            return answer if answer.registrations == presence.edition(account.id) else None
         return answer
 
-    def _registrations(self) -> Hashable:
-        """Return what changes when a device of the path's account comes or goes."""
-        account = self.call.documents.get(Kind.ACCOUNT)
-        return None if account is None else self.call.ports.presence.edition(account.id)
+    def remember(self, answer: Answer) -> Answer:
+        """Keep an answer for as long as it stands; returns it with its data as JSON."""
+        if not answer.stands:
+            return answer
+        data = encode_data(answer.data)
+        answer = answer._replace(data=data)
+        self._answer = answer if len(data) <= MAX_ANSWER else None
+        return answer
 
 
 def key_of(request: web.BaseRequest) -> Key | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from api.call import Answer, Until, is_true
+from api.call import Answer, is_true
 from api.filters import parse_filters
 from api.listing import FILTERS, PAGING, paging_keys, parse_paging, read_page
 from api.ports import Kind, PageQuery
@@ -27,7 +27,9 @@ CHUNK: Final = 250  # devices told of in one go: a few milliseconds of the event
 async def read_statuses(call: Call) -> Answer:
     """GET /devices/status: the registered devices, each once; filters and paging are for `details` alone."""
     if not is_true(call.query.get("details")):
-        return Answer(call.ports.presence.status_json(call.account.id), until=Until.REGISTERED)
+        presence, account_id = call.ports.presence, call.account.id
+        edition = presence.edition(account_id)
+        return Answer(presence.status_json(account_id), stands=True, registrations=edition)
     paging = parse_paging(call.query)
     device_ids, next_start_key = await _page(call, paging)
     rows = await _rows(call, device_ids)

@@ -157,7 +157,8 @@ class Presence:
 
     def edition(self, account_id: str) -> int:
         """Return another value after a device of the account has come or gone."""
-        self._expire()
+        if self._alarm_due <= now():
+            self._expire()
         return self._editions[account_id]
 
     def registered_devices(self, account_id: str) -> Sequence[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import orjson
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from api.passages import MAX_ANSWER, key_of
+from api.call import Answer
+from api.passages import MAX_ANSWER, Passage, key_of
 from api.ports import Kind
 from daemon.store import Store
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from api_client import Api
     from conftest import HandClock
+
+    from api.call import Call
 
 STATUS = "/devices/status"
 
@@ -114,14 +117,21 @@ async def test_answer_that_is_remembered_is_dressed_as_it_was(api: Api) -> None:
     assert ["load({"] * 3 == [(await answer.text())[:6] for answer in answers]
 
 
-async def test_large_answers_are_not_remembered(api: Api) -> None:
-    """What a client asks for cannot fill the memory; it is answered all the same."""
-    names = {f"{number}" + "x" * 100 for number in range(MAX_ANSWER // 100)}
-    for name in names:
-        await api.put_device(name=name)
-    rows = [(await api.ask("GET", "/devices?paginate=false"))["data"] for _ in range(3)]
+@pytest.mark.parametrize(
+    ("answer", "is_kept"),
+    [
+        pytest.param(Answer(["x"], stands=True), True, id="stands"),
+        pytest.param(Answer(["x"]), False, id="made-anew-each-time"),
+        pytest.param(Answer(b"x" * MAX_ANSWER, stands=True), True, id="large"),
+        pytest.param(Answer(b"x" * (MAX_ANSWER + 1), stands=True), False, id="too-large"),
+    ],
+)
+def test_what_is_remembered_of_answers(answer: Answer, is_kept: bool) -> None:
+    """Those that stand, unless they would fill the memory."""
+    passage = Passage(cast("Call", None))  # which is asked for what is registered alone
+    told = passage.remember(answer)
 
-    assert [names] * 3 == [{row["name"] for row in each} for each in rows]
+    assert (told if is_kept else None) == passage.recall()
 
 
 @pytest.mark.parametrize(

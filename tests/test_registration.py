@@ -17,7 +17,7 @@ from api.ports import Document, Kind
 from daemon.presence import now
 from daemon.store import Store
 from sip.digest import Algorithm, Credentials
-from sip.location import BindingChanges, Reach
+from sip.location import Reach
 from sip.offenders import SILENCE_AFTER
 from sip.uri import Aor
 
@@ -73,7 +73,7 @@ async def test_every_change_of_who_is_registered_is_another_edition(server: Serv
     await phone.register()
     editions.append(server.presence.edition(binding.account_id))
     over = dataclasses.replace(binding, expires_at=now() - 2)
-    server.presence.table.apply(BindingChanges(put=(over,)))
+    server.presence.keep(over)
     editions.append(server.presence.edition(binding.account_id))
 
     assert editions[0] == editions[1]
