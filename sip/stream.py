@@ -14,6 +14,7 @@ PONG: Final = b"\r\n"
 MAX_CUT: Final = 64  # messages that one call gives, and then as many bytes as one message may have at the most:
 """so that who sends many small ones in one segment leaves the time between them to others."""
 
+_BREAKS = (b"\r", b"\n")
 _SLACK = b"\r\n\r"  # what a keepalive begins with
 _PING = re.compile(rb"[\r\n]*?\r\n\r\n")
 _LINE_ENDS = re.compile(rb"[\r\n]+")
@@ -23,93 +24,94 @@ _CONTENT_LENGTH = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r\n]|\r\n[
 class StreamFramer:
     """Cuts a stream into messages; feed it what arrives, in pieces of any size.
 
-    `feed` returns whole messages, each as bytes, and an empty `b""` for each keepalive ping to answer. If it returns
-    any there may be more, which the next call gives, also one with nothing. After a ParseError the stream cannot be
-    trusted any more and its connection must be closed. Messages before the fault are returned first; the next call
-    then raises.
+    `feed` returns whole messages, each as bytes, and an empty `b""` for each keepalive ping to answer. A piece that is
+    one message is returned as it came, not copied. After a ParseError the stream cannot be trusted any more and its
+    connection must be closed. Messages before the fault are returned first; the next call then raises.
     """
 
-    __slots__ = ("_buffer", "_fault", "_need", "_scanned")
+    __slots__ = ("_fault", "_need", "_rest", "_scanned", "more")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""  # it begins where a message does
         self._need = 0
         self._scanned = 0
         self._fault: ParseError | None = None
+        self.more = False
+        """Whether the next call may give something, messages or the fault, also with nothing new."""
 
     @property
     def waiting(self) -> bool:
         """Whether part of a message has arrived and the rest has not."""
-        return bool(self._buffer) and not _SLACK.startswith(self._buffer)
+        return bool(self._rest) and not _SLACK.startswith(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take more of the stream. Raises ParseError where a message has no readable length or is too large."""
         if self._fault is not None:
             raise self._fault
-        self._buffer += data
+        stream = self._rest + data if self._rest else data
         messages: list[bytes] = []
         try:
-            left = MAX_MESSAGE
-            while left > 0 and len(messages) < MAX_CUT and (message := self._next()) is not None:
-                messages.append(message)
-                left -= len(message)
+            at = self._cut(stream, messages)
         except ParseError as fault:
+            self._rest, self._fault, self.more = b"", fault, bool(messages)
             if not messages:
                 raise
-            self._fault = fault
+        else:
+            self._rest = stream[at:]
         return messages
 
-    def _next(self) -> bytes | None:
-        buffer = self._buffer
-        if not self._need:
-            if buffer.startswith((b"\r", b"\n")) and (ping := self._take_line_ends()) is not None:
-                return ping
-            if not self._find_end():
-                return None
-        if len(buffer) < self._need:
-            return None
-        message = bytes(buffer[: self._need])
-        self._drop(self._need)
-        return message
+    def _cut(self, stream: bytes, messages: list[bytes]) -> int:
+        """Add the messages that the stream begins with, and return where the rest begins."""
+        at, left = 0, MAX_MESSAGE
+        while left > 0 and len(messages) < MAX_CUT:
+            if not self._need and stream.startswith(_BREAKS, at):
+                at, ping = _skip_line_ends(stream, at)
+                self._scanned = 0
+                if ping:
+                    messages.append(b"")
+                    continue
+            end = at + self._need if self._need or self._find_end(stream, at) else len(stream) + 1
+            if end > len(stream):
+                self.more = False
+                return at
+            messages.append(stream[at:end])
+            left -= self._need
+            at, self._need, self._scanned = end, 0, 0
+        self.more = True
+        return at
 
-    def _find_end(self) -> bool:
+    def _find_end(self, stream: bytes, at: int) -> bool:
         """Look for the end of the header in what is new, and tell whether the length of the message is known."""
-        buffer = self._buffer
-        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
-        self._scanned = len(buffer)
-        if (self._scanned - 3 if end < 0 else end) > MAX_HEAD:
+        end = stream.find(b"\r\n\r\n", at + max(0, self._scanned - 3))
+        self._scanned = len(stream) - at
+        if (self._scanned - 3 if end < 0 else end - at) > MAX_HEAD:
             raise ParseError("the header does not end", status=513)
         if end < 0:
             return False
-        self._need = end + 4 + _body_length(bytes(buffer[:end]))
+        self._need = end - at + 4 + _body_length(stream, at, end)
         if self._need > MAX_MESSAGE:
             raise ParseError("the message is too large", status=513)
         return True
 
-    def _take_line_ends(self) -> bytes | None:
-        """Take the CRs and LFs between messages: a double CRLF is a ping, the rest is slack (RFC 3261 7.5)."""
-        if (ping := _PING.match(self._buffer)) is not None:
-            self._drop(ping.end())
-            return b""
-        match = _LINE_ENDS.match(self._buffer)
-        run = match[0] if match else b""
-        # What may become a ping stays until more has come.
-        kept = next((size for size in (3, 2, 1) if run[-size:] == _SLACK[:size]), 0) if run == self._buffer else 0
-        self._drop(len(run) - kept)
-        return None
 
-    def _drop(self, count: int) -> None:
-        del self._buffer[:count]
-        self._need = 0
-        self._scanned = 0
+def _skip_line_ends(stream: bytes, at: int) -> tuple[int, bool]:
+    """Pass CRs and LFs between messages, and tell whether they are a ping: a double CRLF (RFC 3261 7.5, RFC 5626)."""
+    if (ping := _PING.match(stream, at)) is not None:
+        return ping.end(), True
+    match = _LINE_ENDS.match(stream, at)
+    run = match[0] if match else b""
+    # What may become a ping stays until more has come.
+    last = at + len(run) == len(stream)
+    kept = next((size for size in (3, 2, 1) if run[-size:] == _SLACK[:size]), 0) if last else 0
+    return at + len(run) - kept, False
 
 
-def _body_length(head: bytes) -> int:
-    lengths = _CONTENT_LENGTH.findall(head)
+def _body_length(stream: bytes, at: int, end: int) -> int:
+    lengths = {each.strip() for each in _CONTENT_LENGTH.findall(stream, at, end)}
     # RFC 3261 20.14: MUST be used over a stream; a message without one is taken to have no body.
     if not lengths:
         return 0
-    text = lengths[0].strip()
-    if any(other.strip() != text for other in lengths) or not text.isdigit() or len(text) > 9:
+    text = lengths.pop()
+    if lengths or not text.isdigit() or len(text) > 9:
         raise ParseError("malformed Content-Length")
     return int(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
@@ -30,21 +29,28 @@ KEEPALIVE: Final = b"\r\n"
 
 
 class StreamConnection(asyncio.Protocol):
-    """One connection, accepted or opened; `left` is called when it is gone."""
+    """One connection, accepted or opened; `left` is called when it is gone.
+
+    At rest it has one timer, for whatever comes first: its end, or a keepalive of ours.
+    """
+
+    __slots__ = (
+        *("_alarm", "_alarm_at", "_busy", "_framer", "_inbox", "_last_traffic", "_left", "_loop", "_patience", "_pool"),
+        *("_stall", "_transport", "flow"),
+    )
 
     def __init__(self, pool: ConnectionPool, left: Callable[[], None]) -> None:
         self._pool = pool
         self._left = left
         self._framer = StreamFramer()
-        self._inbox: deque[bytes] = deque()
+        self._inbox: list[bytes] = []
         self._loop = asyncio.get_running_loop()
-        self._patience = Patience(pool.limits, self._loop.time())
+        self._last_traffic = self._loop.time()
+        self._patience = Patience(pool.limits, self._last_traffic)
         self._transport: asyncio.Transport | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._deadline_at = 0.0  # not asked of the handle: uvloop's has no when() where the time was past
-        self._keepalive: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0  # not asked of the handle: uvloop's has no when() where the time was past
         self._stall: asyncio.TimerHandle | None = None
-        self._last_traffic = 0.0
         self._busy = False
         self.flow: Flow | None = None
 
@@ -60,9 +66,10 @@ class StreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol names it
         """Let everybody know that the flow is gone."""
-        for timer in (self._deadline, self._keepalive, self._stall):
+        for timer in (self._alarm, self._stall):
             if timer is not None:
                 timer.cancel()
+        self._alarm = self._stall = None
         self._inbox.clear()
         if self.flow is not None:
             self._pool.forget(self.flow)
@@ -73,11 +80,9 @@ class StreamConnection(asyncio.Protocol):
         """Cut messages out of the stream and hand each on."""
         self._last_traffic = self._loop.time()
         self._cut(data)
-        if self._deadline is not None and self._patience.deadline < self._deadline_at:
-            self._deadline.cancel()
+        if self._alarm is not None and self._due() < self._alarm_at:
+            self._alarm.cancel()
             self._watch()
-        if self._keepalive is None and self._patience.greeted and self._pool.limits.keepalive:
-            self._keepalive = self._loop.call_later(self._pool.limits.keepalive, self._on_keepalive)
         if not self._busy:
             self._work()
 
@@ -118,7 +123,7 @@ class StreamConnection(asyncio.Protocol):
             self._pool.unframed += 1
             self._loop.call_soon(self.abort)  # after the answers to what came before
             return
-        self._inbox.extend(cut)
+        self._inbox += cut
         self._patience.heard(self._last_traffic, whole=any(cut), waiting=self._framer.waiting)
 
     def _work(self) -> None:
@@ -130,19 +135,20 @@ class StreamConnection(asyncio.Protocol):
                 return
             if self._stall is not None:
                 break
-            message = inbox.popleft()
+            message = inbox.pop(0)
             if message:
                 self._pool.receive(message, self.flow)
             else:
                 self._transport.write(PONG)
             if monotonic() > until:
                 break
-        if not inbox:
+        if not inbox and self._framer.more:
             self._cut(b"")
-        self._busy = bool(inbox) and self._stall is None
+        was_busy, self._busy = self._busy, bool(inbox) and self._stall is None
         if self._busy:
             self._loop.call_soon(self._work)
-        self._adjust_reading()
+        if self._busy != was_busy:
+            self._adjust_reading()
 
     def _adjust_reading(self) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -152,25 +158,28 @@ class StreamConnection(asyncio.Protocol):
         else:
             self._transport.resume_reading()
 
-    def _watch(self) -> None:
-        self._deadline_at = self._patience.deadline
-        self._deadline = self._loop.call_at(self._deadline_at, self._on_deadline)
-
-    def _on_deadline(self) -> None:
-        if self._patience.deadline <= self._loop.time():
-            self.abort()
-        else:
-            self._watch()
-
-    def _on_keepalive(self) -> None:
-        """Send a CRLF where nothing else went over the connection, for the NATs on its way."""
+    def _due(self) -> float:
+        """Return when something is to be done if nothing more comes."""
         interval = self._pool.limits.keepalive
-        rest = self._last_traffic + interval - self._loop.time()
-        if rest <= 0 and self._transport is not None and not self._transport.is_closing():
-            self._last_traffic = self._loop.time()
-            self._transport.write(KEEPALIVE)
-            rest = interval
-        self._keepalive = self._loop.call_later(rest, self._on_keepalive)
+        if not interval or not self._patience.greeted:
+            return self._patience.deadline
+        return min(self._patience.deadline, self._last_traffic + interval)
+
+    def _watch(self) -> None:
+        self._alarm_at = self._due()
+        self._alarm = self._loop.call_at(self._alarm_at, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        """Give the connection up where the time is over, or send a CRLF for the NATs on its way."""
+        now = self._loop.time()
+        if self._patience.deadline <= now:
+            self.abort()
+            return
+        if self._due() <= now and self._transport is not None:
+            self._last_traffic = now
+            if not self._transport.is_closing():
+                self._transport.write(KEEPALIVE)
+        self._watch()
 
 
 async def open_stream(pool: ConnectionPool, remote: Address, *, name: str, context: ssl.SSLContext | None) -> Flow:
