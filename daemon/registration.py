@@ -92,6 +92,7 @@ class Registration:
         self._admission = Admission(policy.max_waiting)
         self._asking: deque[tuple[Request, ServerTransaction]] = deque()
         self._proven: deque[tuple[Request, ServerTransaction, Device]] = deque()
+        self._buffered = 0.0
         self._loop = asyncio.get_running_loop()
         self._date = ""
         self._date_of = -1
@@ -112,10 +113,13 @@ class Registration:
         Those of one turn of the loop are handled together, first who they are, then what they want: each step finds its
         code and data in the processor's caches.
         """
-        if not self._admission.admits(self.waiting, self._endpoint.backlog, signed="Authorization" in request.names()):
+        idle = not self._asking and not self._proven
+        if idle:
+            self._buffered = self._endpoint.backlog
+        if not self._admission.admits(self.waiting, self._buffered, signed="Authorization" in request.names()):
             self._put_off(request, transaction)
             return
-        if not self._asking and not self._proven:
+        if idle:
             self._loop.call_soon(self._work)
         self._asking.append((request, transaction))
 
@@ -128,7 +132,7 @@ class Registration:
     def _put_off(self, request: Request, transaction: ServerTransaction) -> None:
         self.outcomes["overloaded"] += 1
         if self._admission.should_tell(now()):
-            log.warning("registration.overloaded", waiting=self.waiting, buffered=round(self._endpoint.backlog, 2))
+            log.warning("registration.overloaded", waiting=self.waiting, buffered=round(self._buffered, 2))
         after = self._admission.retry_after(now(), random.random())  # noqa: S311 - spreads load
         transaction.respond_and_forget(_come_again(request, after))
 
@@ -371,5 +375,7 @@ def _come_again(request: Request, after: int) -> Response:
 def _outcome(changes: BindingChanges) -> str:
     if not changes.put:
         return "removed"
-    new = any(binding.first_registered == binding.registered_at for binding in changes.put)
-    return "added" if new else "refreshed"
+    for binding in changes.put:
+        if binding.first_registered == binding.registered_at:
+            return "added"
+    return "refreshed"

@@ -44,6 +44,8 @@ _NONCE_COUNT = re.compile(r"[0-9A-Fa-f]{1,8}\Z")  # RFC 7616 3.4 asks for eight 
 class Algorithm(Enum):
     """The hash algorithms that we know, weakest first."""
 
+    __hash__ = object.__hash__  # members are keys of what is remembered; Enum's own hash is written in Python
+
     MD5 = "MD5"
     SHA256 = "SHA-256"
 

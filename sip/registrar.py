@@ -100,10 +100,6 @@ def process_register(
         wishes, wildcard = _wishes(request)
         if wildcard:
             return _unbind(request, bindings, now)
-        if any(0 < wish.expires < policy.min_expires for wish in wishes):
-            result = _refused(request, 423)
-            result.response.add("Min-Expires", str(policy.min_expires))
-            return result
         return _bind(request, bindings, wishes, policy, who, now)
     except ParseError as fault:
         return _refused(request, 400, fault.reason)
@@ -142,6 +138,8 @@ def _bind(
     removed: list[Binding] = []
     call_id, cseq = request.call_id, request.cseq.number
     for wish in wishes:
+        if 0 < wish.expires < policy.min_expires:
+            return _too_brief(request, policy.min_expires)
         standing = _standing(wish, kept)
         if standing is not None:
             if _outdated(standing, call_id, cseq):
@@ -241,14 +239,16 @@ def _standing(wish: _Wish, bindings: Sequence[Binding]) -> Binding | None:
 
     Raises ParseError where the URI is none. One that stands here already is not read again.
     """
-    named = next((binding for binding in bindings if binding.contact == wish.uri), None)
+    for binding in bindings:
+        if binding.contact == wish.uri:
+            named, uri = binding, None
+            break
+    else:
+        named, uri = None, SipUri.parse(wish.uri)
     if wish.instance and wish.reg_id:
-        if named is None:
-            SipUri.parse(wish.uri)
         return next((b for b in bindings if (b.instance, b.reg_id) == (wish.instance, wish.reg_id)), None)
     if named is not None:
         return named
-    uri = SipUri.parse(wish.uri)
     return next((binding for binding in bindings if SipUri.parse(binding.contact) == uri), None)
 
 
@@ -269,7 +269,7 @@ def _answer(request: Request, bindings: Sequence[Binding], changes: BindingChang
     if request.lines("Path"):
         response.set("Path", *request.lines("Path"))
         response.add("Supported", "path")
-    elif any(binding.reg_id for binding in changes.put) and "outbound" in request.tokens("Supported"):
+    elif [binding for binding in changes.put if binding.reg_id] and "outbound" in request.tokens("Supported"):
         # RFC 5626 6: tells the phone that its flows count. Not through a proxy, which would have to keep them too.
         response.add("Require", "outbound")
     return RegisterResult(response, changes)
@@ -286,6 +286,12 @@ def _contact(binding: Binding, now: float) -> str:
 
 def _refused(request: Request, status: int, reason: str | None = None) -> RegisterResult:
     return RegisterResult(Response.to_request(request, status, reason), BindingChanges())
+
+
+def _too_brief(request: Request, least: int) -> RegisterResult:
+    result = _refused(request, 423)
+    result.response.add("Min-Expires", str(least))
+    return result
 
 
 def _out_of_order(request: Request) -> RegisterResult:

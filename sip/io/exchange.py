@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _64_BITS: Final = 2**64 - 1
 
 ServerKey = tuple[object, ...]
+Identity = tuple["str | None", "str | None", "str | None"]
 ClientKey = tuple[str, str]
 
 
@@ -52,7 +53,7 @@ class Layer(Protocol):
         ...
 
     def answered(self, transaction: ServerTransaction) -> None:
-        """Learn that the transaction, whose request is still there, has its final response."""
+        """Learn that the transaction has its final response."""
         ...
 
     def cancel(self, transaction: ClientTransaction, extra: tuple[tuple[str, str], ...]) -> None:
@@ -63,23 +64,37 @@ class Layer(Protocol):
 class ServerTransaction:
     """A request that a peer sent, until it is answered and its retransmissions are over."""
 
-    __slots__ = ("_last", "_layer", "_to_tag", "flow", "fsm", "key", "on_cancel", "on_failure", "reply_to", "request")
+    __slots__ = (
+        *("_fsm", "_last", "_layer", "_machine", "_to_tag"),
+        *("flow", "identity", "key", "on_cancel", "on_failure", "reply_to", "request"),
+    )
 
     def __init__(self, layer: Layer, key: ServerKey, request: Request, flow: Flow, via: Via) -> None:
-        machine = INVITE_SERVER if request.method == "INVITE" else NON_INVITE_SERVER
-        self.fsm = Transaction(machine, reliable=flow.transport.reliable)
         self.key = key
         self.request: Request | None = request
         """None once a final response was sent."""
+        self.identity: Identity | None = None
+        """By which another copy of the request is known while this one waits for its answer."""
         self.flow = flow
         self.reply_to = None if flow.transport.reliable else via.reply_address(flow.remote)
         self.on_cancel: Callable[[], None] | None = None
         """Called when the peer cancels the request before it was answered."""
         self.on_failure: Callable[[SipError], None] | None = None
         """Called when our 2xx to an INVITE was never acknowledged."""
+        self._machine = INVITE_SERVER if request.method == "INVITE" else NON_INVITE_SERVER
+        self._fsm: Transaction | None = None
         self._layer = layer
         self._last = b""
         self._to_tag = ""
+
+    @property
+    def fsm(self) -> Transaction:
+        """The transaction's place in its machine; most requests are answered and forgotten before it is asked for."""
+        if self._fsm is None:
+            self._fsm = Transaction(self._machine, reliable=self.flow.transport.reliable)
+            if self.request is None:
+                self._fsm.state = State.TERMINATED
+        return self._fsm
 
     @property
     def to_tag(self) -> str:
@@ -93,8 +108,8 @@ class ServerTransaction:
         effects = self.fsm.step(event_of_answer(response.status))
         self._last = self._encoded(response)
         if response.final:
-            self._layer.answered(self)
             self.request = None
+            self._layer.answered(self)
         self._layer.run_server(self, effects)
 
     def respond_and_forget(self, response: Response) -> None:
@@ -108,9 +123,10 @@ class ServerTransaction:
 
     def forget(self) -> None:
         """Answer nothing and keep no state: for those who are better left in the dark."""
-        self.fsm.state = State.TERMINATED
-        self._layer.forget_server(self)
         self.request = None
+        if self._fsm is not None:
+            self._fsm.state = State.TERMINATED
+        self._layer.forget_server(self)
 
     def acknowledged(self) -> None:
         """Tell that the ACK of our 2xx came, so that it is not sent again."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.errors import ConnectionLost, ParseError, SipError, TransactionTimeout, TransportFailed
 from sip.headers import split_values
-from sip.io.exchange import ClientKey, ClientTransaction, ServerKey, ServerTransaction
+from sip.io.exchange import ClientKey, ClientTransaction, Identity, ServerKey, ServerTransaction
 from sip.message import Request, Response, has_tag
 from sip.timers import LINGER, Timer, TimerLanes
 from sip.transaction import (
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 MAX_SERVER_TRANSACTIONS: Final = 262_144  # at some 700 bytes each; requests beyond it are dropped and counted
 MAX_CLIENT_TRANSACTIONS: Final = 131_072  # our own requests: one OPTIONS or NOTIFY a phone at the most
-
-Identity = tuple["str | None", "str | None", "str | None"]
 
 
 class Sender(Protocol):
@@ -60,7 +58,7 @@ class TransactionLayer:
         """How many messages were dropped, by reason."""
         self._servers: dict[ServerKey, ServerTransaction] = {}
         self._clients: dict[ClientKey, ClientTransaction] = {}
-        self._unanswered: dict[Identity, ServerTransaction] = {}
+        self._unanswered: set[Identity] = set()
         self._waiting_cancels: dict[ClientKey, tuple[tuple[str, str], ...]] = {}
         self._lanes: TimerLanes[tuple[ServerTransaction | ClientTransaction, Timer, int]] = TimerLanes()
         self._alarm: asyncio.TimerHandle | None = None
@@ -175,11 +173,10 @@ class TransactionLayer:
         self.answered(transaction)
 
     def answered(self, transaction: ServerTransaction) -> None:
-        """Learn that the transaction, whose request is still there, has its final response."""
-        if transaction.request is not None and self._unanswered:
-            identity = _identity(transaction.request)
-            if self._unanswered.get(identity) is transaction:
-                del self._unanswered[identity]
+        """Learn that the transaction has its final response."""
+        if transaction.identity is not None:
+            self._unanswered.discard(transaction.identity)
+            transaction.identity = None
 
     def close(self) -> None:
         """Forget everything; nobody is told."""
@@ -200,8 +197,9 @@ class TransactionLayer:
             transaction.respond_and_forget(Response.to_request(request, 482, "Merged Request"))
             return
         self._handle(transaction, request)
-        if transaction.request is not None:
-            self._unanswered.setdefault(identity, transaction)
+        if transaction.request is not None and identity not in self._unanswered:
+            self._unanswered.add(identity)
+            transaction.identity = identity
 
     def _cancel_server(self, request: Request, flow: Flow, via: Via, key: ServerKey) -> None:
         """Answer a CANCEL, and end the INVITE it names where that still waits (RFC 3261 9.2)."""
