@@ -23,7 +23,8 @@ from daemon.cli_fields import (
     parse_fields,
     password_options,
     put,
-    read_password,
+    put_password,
+    read_changes,
     yes_option,
 )
 from daemon.cli_find import DEVICES, USERS, find_one
@@ -116,9 +117,8 @@ def add(
     sip = document.get("sip", {})
     needed = "username" in sip and sip.get("method", "password") == "password"
     unsaid = password_file is None and not generate_password
-    password, made = read_password(password_file, generate=generate_password, ask=ask_password or (needed and unsaid))
-    if password is not None:
-        put(document, PASSWORD.split("."), password)
+    ask = ask_password or (needed and unsaid)
+    made = put_password(document, PASSWORD, password_file, generate=generate_password, ask=ask)
 
     async def work(client: Client) -> Answer:
         if owner is not None:
@@ -126,7 +126,7 @@ def add(
         return await add_document(client, DEVICES, document)
 
     added = with_daemon(config, work, account=account)
-    tell(_facts(added), password=password if made else None, as_json=as_json)
+    tell(_facts(added), password=made, as_json=as_json)
 
 
 @device.command(
@@ -155,14 +155,9 @@ def set_fields(
     as_json: bool,
 ) -> None:
     """Change some fields of a device; FIELD:=null removes one."""
-    document = parse_fields(fields, secret=PASSWORD)
-    password, made = read_password(password_file, generate=generate_password, ask=ask_password)
-    if password is not None:
-        put(document, PASSWORD.split("."), password)
-    if not document:
-        raise click.UsageError("name a FIELD=VALUE, or a new password")
+    document, made = read_changes(fields, PASSWORD, password_file, generate=generate_password, ask=ask_password)
     changed = with_daemon(config, lambda client: change_document(client, DEVICES, device, document), account=account)
-    tell(_facts(changed), password=password if made else None, as_json=as_json)
+    tell(_facts(changed), password=made, as_json=as_json)
 
 
 @device.command(epilog=examples("roost device remove 1001", "roost device remove 1001 --yes --json"))

@@ -62,6 +62,25 @@ def read_password(file: IO[str] | None, *, generate: bool, ask: bool) -> tuple[s
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True)), False
 
 
+def put_password(document: Fields, secret: str, file: IO[str] | None, *, generate: bool, ask: bool) -> str | None:
+    """Put the password that was given where `secret` says, and return it if we made it: it is shown then, once."""
+    password, made = read_password(file, generate=generate, ask=ask)
+    if password is not None:
+        put(document, secret.split("."), password)
+    return password if made else None
+
+
+def read_changes(
+    texts: Sequence[str], secret: str, file: IO[str] | None, *, generate: bool, ask: bool
+) -> tuple[Fields, str | None]:
+    """Return what `set` is to change, and the password if we made one. Raises UsageError where that is nothing."""
+    document = parse_fields(texts, secret=secret)
+    made = put_password(document, secret, file, generate=generate, ask=ask)
+    if not document:
+        raise click.UsageError("name a FIELD=VALUE, or a new password")
+    return document, made
+
+
 def parse_fields(texts: Sequence[str], *, secret: str = "") -> Fields:
     """Return the document that FIELD=VALUE and FIELD:=JSON make; a FIELD is a path such as `sip.username`.
 

@@ -15,7 +15,8 @@ from daemon.cli_fields import (
     fields_argument,
     parse_fields,
     password_options,
-    read_password,
+    put_password,
+    read_changes,
     yes_option,
 )
 from daemon.cli_find import USERS, full_name
@@ -94,11 +95,9 @@ def add(
     document = {"first_name": first_name, "last_name": last_name, **parse_fields(fields, secret=PASSWORD)}
     if username is not None:
         document["username"] = username
-    password, made = read_password(password_file, generate=generate_password, ask=ask_password)
-    if password is not None:
-        document[PASSWORD] = password
+    made = put_password(document, PASSWORD, password_file, generate=generate_password, ask=ask_password)
     added = with_daemon(config, lambda client: add_document(client, USERS, document), account=account)
-    tell(added, password=password if made else None, as_json=as_json)
+    tell(added, password=made, as_json=as_json)
 
 
 @user.command("set", epilog=examples("roost user set ann email=ann@example.com", "roost user set ann --ask-password"))
@@ -120,14 +119,9 @@ def set_fields(
     as_json: bool,
 ) -> None:
     """Change some fields of a user; FIELD:=null removes one."""
-    document = parse_fields(fields, secret=PASSWORD)
-    password, made = read_password(password_file, generate=generate_password, ask=ask_password)
-    if password is not None:
-        document[PASSWORD] = password
-    if not document:
-        raise click.UsageError("name a FIELD=VALUE, or a new password")
+    document, made = read_changes(fields, PASSWORD, password_file, generate=generate_password, ask=ask_password)
     changed = with_daemon(config, lambda client: change_document(client, USERS, user, document), account=account)
-    tell(changed, password=password if made else None, as_json=as_json)
+    tell(changed, password=made, as_json=as_json)
 
 
 @user.command(epilog=examples("roost user remove ann"))
