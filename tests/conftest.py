@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from api_client import Api
 from hypothesis import settings
 
 from daemon.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from pytest_aiohttp.plugin import AiohttpClient
 
@@ -63,6 +65,18 @@ async def store(store_path: Path, clock: HandClock) -> AsyncIterator[Store]:
 async def api(aiohttp_client: AiohttpClient, store: Store) -> Api:
     """Serve the whole API over an empty store with a master account."""
     return await Api.start(aiohttp_client, store)
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Have logging afterwards as it was before."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from api.ports import Draft, Kind
@@ -22,7 +23,10 @@ from sip.registrar import RegistrarPolicy
 from sip.vendors import VendorTable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from typing_extensions import Self
 
     from api.ports import JsonObject
     from sip.flow import Flow
@@ -85,6 +89,20 @@ class Server:
         await self.endpoint.close()
         await self.presence.close()
         await self.store.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @asynccontextmanager
+    async def phone(self) -> AsyncIterator[Phone]:
+        """Give a phone, at an address of its own."""
+        transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=self.address)
+        yield phone
+        transport.close()
 
 
 class Phone(asyncio.DatagramProtocol):

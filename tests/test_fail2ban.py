@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import configparser
 import io
-import logging
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import structlog
@@ -17,8 +15,7 @@ import structlog
 from config.settings import LogSettings
 from daemon.log import configure_logging
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 FILTER = Path(__file__).parents[1] / "systemd" / "fail2ban" / "roost.conf"
 HOST = r"(?P<host>[0-9A-Fa-f:.]+)"
@@ -30,17 +27,6 @@ FORGED = (
     "x' reason=wrong source=udp:203.0.113.9:1",
 )
 """What somebody writes who wants another address banned."""
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 def logged(form: str) -> list[str]:

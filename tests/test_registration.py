@@ -33,18 +33,15 @@ AOR = Aor("bob@acme.test")
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    server = Server(tmp_path / "roost.db")
-    await server.start()
-    await server.add_bob()
-    yield server
-    await server.stop()
+    async with Server(tmp_path / "roost.db") as server:
+        await server.add_bob()
+        yield server
 
 
 @pytest.fixture
 async def phone(server: Server) -> AsyncIterator[Phone]:
-    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=server.address)
-    yield phone
-    transport.close()
+    async with server.phone() as phone:
+        yield phone
 
 
 async def test_a_phone_registers_and_unregisters(server: Server, phone: Phone) -> None:
@@ -159,10 +156,9 @@ async def test_a_recorded_register_from_elsewhere_is_challenged(server: Server, 
     request = phone.request()
     challenged = await phone.ask(request)
     assert (await phone.answer(request, challenged, GOOD)).status == 200
-    transport, thief = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=server.address)
-    thief.cseq = phone.cseq - 1
-    stolen = await thief.answer(request, challenged, GOOD)
-    transport.close()
+    async with server.phone() as thief:
+        thief.cseq = phone.cseq - 1
+        stolen = await thief.answer(request, challenged, GOOD)
 
     assert stolen.status == 401
 
@@ -201,16 +197,12 @@ async def test_a_store_that_fails_gets_503(server: Server, phone: Phone) -> None
 
 async def test_more_than_can_wait_are_told_when_to_come_again(server: Server) -> None:
     """RFC 3261 21.5.4: 503 for what came too much, at once; whoever comes after the storm is served."""
-    small = Server(server.path, max_waiting=10)
-    await small.start()
-    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=small.address)
-    for _ in range(30):
-        transport.sendto(phone.request().encode())
-    answers = [await asyncio.wait_for(phone.answers.get(), 5) for _ in range(30)]
-    refused = [answer for answer in answers if answer.status == 503]
-    again = await phone.register()
-    transport.close()
-    await small.stop()
+    async with Server(server.path, max_waiting=10) as small, small.phone() as phone:
+        for _ in range(30):
+            phone.transport.sendto(phone.request().encode())  # type: ignore[attr-defined]
+        answers = [await asyncio.wait_for(phone.answers.get(), 5) for _ in range(30)]
+        refused = [answer for answer in answers if answer.status == 503]
+        again = await phone.register()
 
     assert [401] * (30 - len(refused)) == [answer.status for answer in answers if answer.status != 503]
     assert refused
@@ -221,13 +213,9 @@ async def test_more_than_can_wait_are_told_when_to_come_again(server: Server) ->
 
 async def test_relaxed_durability_answers_without_waiting_for_the_store(server: Server) -> None:
     """`sip.durability = "relaxed"`: the table knows the phone, whatever becomes of the write."""
-    relaxed = Server(server.path, wait_for_commit=False)
-    await relaxed.start()
-    await relaxed.store.close()
-    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=relaxed.address)
-    response = await phone.register()
-    transport.close()
-    await relaxed.stop()
+    async with Server(server.path, wait_for_commit=False) as relaxed, relaxed.phone() as phone:
+        await relaxed.store.close()
+        response = await phone.register()
 
     assert response.status == 200
     assert len(relaxed.presence.table) == 1
@@ -264,17 +252,14 @@ async def test_a_device_known_by_its_address_needs_no_digest(server: Server, pho
 @pytest.fixture
 async def strict(server: Server) -> AsyncIterator[Server]:
     """Start a second server over the same database, with `sip.drop_strangers`."""
-    strict = Server(server.path, drop_strangers=True)
-    await strict.start()
-    yield strict
-    await strict.stop()
+    async with Server(server.path, drop_strangers=True) as strict:
+        yield strict
 
 
 @pytest.fixture
 async def stranger(strict: Server) -> AsyncIterator[Phone]:
-    transport, phone = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=strict.address)
-    yield phone
-    transport.close()
+    async with strict.phone() as phone:
+        yield phone
 
 
 async def first_answered(phone: Phone, wire: bytes) -> int:
@@ -328,15 +313,11 @@ async def test_who_guessed_is_silenced_unless_a_phone_is_registered_there(server
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(phone.answers.get(), 0.05)
 
-    again = Server(server.path)
-    await again.start()
-    again.endpoint.trusted.add("127.0.0.1", until=math.inf, now=now())
-    transport, other = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=again.address)
-    for _ in range(2 * SILENCE_AFTER):
-        await other.register(Credentials("bob", "wrong"))
-    assert 200 == (await other.register()).status
-    transport.close()
-    await again.stop()
+    async with Server(server.path) as again, again.phone() as other:
+        again.endpoint.trusted.add("127.0.0.1", until=math.inf, now=now())
+        for _ in range(2 * SILENCE_AFTER):
+            await other.register(Credentials("bob", "wrong"))
+        assert 200 == (await other.register()).status
 
 
 async def test_any_request_of_a_phone_is_a_sign_of_life(server: Server, phone: Phone) -> None:
@@ -345,13 +326,12 @@ async def test_any_request_of_a_phone_is_a_sign_of_life(server: Server, phone: P
     (binding,) = server.presence.aor_bindings(AOR)
     server.presence.lost(binding)
     wire = phone.request().encode().replace(b"REGISTER", b"OPTIONS")
-    transport, other = await asyncio.get_running_loop().create_datagram_endpoint(Phone, remote_addr=server.address)
-    for each, reach in ((other, Reach.UNREACHABLE), (phone, Reach.REACHABLE)):
-        each.transport.sendto(wire)  # type: ignore[attr-defined]
-        assert 200 == (await asyncio.wait_for(each.answers.get(), 5)).status
+    async with server.phone() as other:
+        for each, reach in ((other, Reach.UNREACHABLE), (phone, Reach.REACHABLE)):
+            each.transport.sendto(wire)  # type: ignore[attr-defined]
+            assert 200 == (await asyncio.wait_for(each.answers.get(), 5)).status
 
-        assert reach is binding.reach
-    transport.close()
+            assert reach is binding.reach
 
 
 async def test_a_clock_that_jumps_loses_nobody(server: Server, phone: Phone) -> None:
@@ -384,13 +364,12 @@ async def test_what_is_no_utf_8_is_stored_shown_and_sent_back_as_it_was(server: 
     response = await phone.register()
     (binding,) = server.presence.aor_bindings(AOR)
     (shown,) = server.presence.registrations(binding.account_id)
-    again = Server(server.path)
-    await again.start()
-    await again.stop()
+    async with Server(server.path) as again:
+        loaded = again.loaded
 
     assert (200, ["<sip:b\udcffb@10.0.0.9>;expires=60"]) == (response.status, response.values("Contact"))
     assert ("sip:b\ufffdb@10.0.0.9", "Ph\ufffdne", "c\ufffd") == (shown.contact, shown.user_agent, shown.call_id)
-    assert 1 == again.loaded
+    assert 1 == loaded
     assert 0 == server.endpoint.transactions.dropped["our fault"]
 
 

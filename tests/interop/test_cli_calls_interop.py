@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from cli_command import LIMIT, facts, lines_of, run
@@ -15,13 +16,27 @@ from roost_process import eventually
 from daemon.demo_phones import Baresip, PhoneAccount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from roost_process import Device, Roost
     from sipp_phone import SippPhone
 
 pytestmark = pytest.mark.interop
+
+
+class Call(NamedTuple):
+    """A call by hand that is up."""
+
+    one: Baresip
+    two: Baresip
+    process: subprocess.Popen[bytes]
+    lines: list[str]
+
+    async def status(self) -> int:
+        """Return the exit status of the command, once it has ended."""
+        return await asyncio.to_thread(self.process.wait, LIMIT)
 
 
 def account(roost: Roost, device: Device) -> PhoneAccount:
@@ -33,6 +48,17 @@ def account(roost: Roost, device: Device) -> PhoneAccount:
 def events(lines: list[str]) -> list[str]:
     """Return the names of the events that were printed as JSON."""
     return [json.loads(line)["event"] for line in lines if line.startswith("{")]
+
+
+@asynccontextmanager
+async def connected(roost: Roost, folder: Path, device: Device, number: Device, *words: str) -> AsyncIterator[Call]:
+    """Register two baresips, and have `roost quickcall` with these words connect them."""
+    async with Baresip(folder / "one", tone=440) as one, Baresip(folder / "two", tone=1000) as two:
+        await one.register(account(roost, device))
+        await two.register(account(roost, number))
+        with lines_of(roost, "quickcall", *words, "--json") as (process, lines):
+            await eventually(lambda: "quickcall.connected" in events(lines), "the connection", limit=LIMIT)
+            yield Call(one, two, process, lines)
 
 
 async def test_quickcall_is_followed_until_the_number_hangs_up(
@@ -70,21 +96,17 @@ async def test_quickcall_is_hung_up_from_here(
     """By who placed it, or by who manages the calls; the phones go on hook, and the command tells the end."""
     peer("baresip")
     device, number = own_roost.create_device(), own_roost.create_device()
-    async with Baresip(tmp_path / "one", tone=440) as one, Baresip(tmp_path / "two", tone=1000) as two:
-        await one.register(account(own_roost, device))
-        await two.register(account(own_roost, number))
-        words = ("quickcall", device.id, number.account.username, "--media", "bypass", "--json")
-        with lines_of(own_roost, *words) as (process, lines):
-            await eventually(lambda: "quickcall.connected" in events(lines), "the connection", limit=LIMIT)
-            if how == "Ctrl-C":
-                process.send_signal(signal.SIGINT)
-            else:
-                (call,) = {leg["interaction_id"] for leg in await asyncio.to_thread(facts, own_roost, "calls")}
-                assert (await asyncio.to_thread(facts, own_roost, "calls", "hangup", call))["interaction_id"] == call
-            for phone in (one, two):
-                await phone.expect("CALL_CLOSED")
-            assert await asyncio.to_thread(process.wait, LIMIT) == 0
-            await eventually(lambda: events(lines)[-1] == "quickcall.ended", "the last line", limit=LIMIT)
+    words = (device.id, number.account.username, "--media", "bypass")
+    async with connected(own_roost, tmp_path, device, number, *words) as call:
+        if how == "Ctrl-C":
+            call.process.send_signal(signal.SIGINT)
+        else:
+            (uuid,) = {leg["interaction_id"] for leg in await asyncio.to_thread(facts, own_roost, "calls")}
+            assert (await asyncio.to_thread(facts, own_roost, "calls", "hangup", uuid))["interaction_id"] == uuid
+        for phone in (call.one, call.two):
+            await phone.expect("CALL_CLOSED")
+        assert await call.status() == 0
+        await eventually(lambda: events(call.lines)[-1] == "quickcall.ended", "the last line", limit=LIMIT)
 
     assert (await asyncio.to_thread(run, own_roost, "calls", "--json")).stdout == "[]\n"
 
@@ -95,17 +117,13 @@ async def test_quickcall_of_a_user(own_roost: Roost, peer: Callable[[str], None]
     pytest.importorskip("pjsua2", reason="pjsua2-pybind11 has no wheel for this Python")
     user = own_roost.on_account("PUT", "/users", {"first_name": "Ann", "last_name": "Lee"}).data["id"]
     device, number = own_roost.create_device(owner_id=user), own_roost.create_device()
-    async with Baresip(tmp_path / "one", tone=440) as one, Baresip(tmp_path / "two", tone=1000) as two:
-        await one.register(account(own_roost, device))
-        await two.register(account(own_roost, number))
-        words = ("quickcall", "Ann Lee", number.account.username, "--user", "--json")
-        with lines_of(own_roost, *words) as (process, lines):
-            await eventually(lambda: "quickcall.connected" in events(lines), "the connection", limit=LIMIT)
-            await one.command("hangup")
-            assert await asyncio.to_thread(process.wait, LIMIT) == 0
-            await eventually(lambda: events(lines)[-1] == "quickcall.ended", "the last line", limit=LIMIT)
+    words = ("Ann Lee", number.account.username, "--user")
+    async with connected(own_roost, tmp_path, device, number, *words) as call:
+        await call.one.command("hangup")
+        assert await call.status() == 0
+        await eventually(lambda: events(call.lines)[-1] == "quickcall.ended", "the last line", limit=LIMIT)
 
-    assert json.loads(lines[-1])["side"] == "a"
+    assert json.loads(call.lines[-1])["side"] == "a"
 
 
 def test_quickcall_to_nobody_fails_and_says_why(own_roost: Roost) -> None:
@@ -129,14 +147,10 @@ async def test_quickcall_ends_when_the_daemon_is_gone(
     """With the status of a daemon that does not answer."""
     peer("baresip")
     device, number = own_roost.create_device(), own_roost.create_device()
-    async with Baresip(tmp_path / "one", tone=440) as one, Baresip(tmp_path / "two", tone=1000) as two:
-        await one.register(account(own_roost, device))
-        await two.register(account(own_roost, number))
-        words = ("quickcall", device.id, number.account.username, "--media", "bypass", "--json")
-        with lines_of(own_roost, *words) as (process, lines):
-            await eventually(lambda: "quickcall.connected" in events(lines), "the connection", limit=LIMIT)
-            own_roost.kill()
-            assert await asyncio.to_thread(process.wait, LIMIT) == 3
+    words = (device.id, number.account.username, "--media", "bypass")
+    async with connected(own_roost, tmp_path, device, number, *words) as call:
+        own_roost.kill()
+        assert await call.status() == 3
 
 
 async def test_logs_follow_one_phone(own_roost: Roost, sipp_phone: Callable[..., SippPhone], tmp_path: Path) -> None:
