@@ -68,6 +68,13 @@ async def api(aiohttp_client: AiohttpClient, store: Store) -> Api:
 
 
 @pytest.fixture
+async def device_id(api: Api) -> str:
+    """Make a device of the master account."""
+    sip = {"username": "bob", "password": "secret"}
+    return str((await api.put_device(name="desk", sip=sip, device_type="softphone"))["id"])
+
+
+@pytest.fixture
 def restored_logging() -> Iterator[None]:
     """Have logging afterwards as it was before."""
     root = logging.getLogger()
