@@ -7,7 +7,7 @@ import time
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 from aiohttp import web
@@ -62,12 +62,13 @@ from sip.media.supervisor import MediaPolicy, MediaSupervisor
 from sip.nonce import NonceSigner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from api.server import Handler
     from config.listen import HostPort
     from config.settings import MediaSettings, Settings
     from daemon.provisioning import DocumentListener
+    from daemon.store import NewAccount
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +76,26 @@ NONCE_LIFETIME: Final = 3600.0  # seconds: a phone that refreshes hourly needs n
 NONCE_KEY: Final = "nonce-key"
 EXPIRY_WARNING: Final = 21  # days before the end of a certificate
 STOP_LIMIT: Final = 5.0  # seconds that each stage of a stop may take
+
+
+class Phones(NamedTuple):
+    """What knows the phones and sends them requests."""
+
+    dispatcher: Dispatcher
+    endpoint: Endpoint
+    presence: Presence
+    deliveries: Deliveries
+    control: DeviceControl
+    jobs: SyncJobs
+    qualifier: Qualifier
+
+
+class Calling(NamedTuple):
+    """What places calls."""
+
+    media: MediaSupervisor
+    live: LiveCalls
+    quickcalls: Quickcalls
 
 
 class Roost:
@@ -95,101 +116,34 @@ class Roost:
 
     async def start(self) -> None:
         """Open the store, load what phones were told, and listen. Raises OSError where an address cannot be bound."""
-        settings = self._settings
         garbage = GarbageRounds()
         self._undo("garbage", garbage.close)
-        path = Path(settings.store.path)
-        self._undo("database", Occupancy(path).release)
-        store = await Store.open(path, token_ttl=settings.api.token_ttl)
-        self._undo("store", store.close)
-        created = await bootstrap(store, settings)
+        store, created = await self._open_store()
         events = EventBus()
         webhooks = self._webhooks(store, events)
-        dispatcher = Dispatcher()
-        endpoint = self._endpoint = Endpoint(dispatcher, endpoint_policy(settings))
-        self._undo("sip", endpoint.close)
-        presence = self._presence = Presence(store.bindings, self._directory, flow_grace=settings.sip.flow_grace)
-        self._undo("presence", presence.close)
-        deliveries = Deliveries(store.deliveries, window=settings.sync.reboot_window, events=events)
-        self._undo("deliveries", deliveries.close)
-        presence.subscribe(deliveries.happened)
-        control = DeviceControl(endpoint, presence, self._directory, self._vendors, deliveries)
-        self._undo("control", control.close)
-        jobs = SyncJobs(control, deliveries, store, events=events)
-        self._undo("sync jobs", jobs.close)
-        qualifier = Qualifier(endpoint, presence, self._directory, self._vendors, settings.sip.qualify_interval)
-        self._undo("qualify", qualifier.close)
-        presence.subscribe(qualifier.happened, Happening.REGISTERED)
+        phones = self._phones(store, events)
         extensions = Extensions()
-        listeners: list[DocumentListener] = [self._directory, extensions, qualifier, webhooks]
-        documents = Provisioning(store.documents, listeners=listeners, flusher=control)
-        self._undo("flushes", documents.close)
-        store.cdrs.days = settings.quickcall.cdr_retention
-        media = await self._media(settings.media)
-        calls = self._calls = LiveCalls(endpoint, events, most=settings.quickcall.max_calls, keep=store.cdrs.keep)
-        self._undo("calls", calls.close)
-        targets = Targets(endpoint, presence, self._directory, self._vendors, documents)
-        limits = CallLimits(probe=settings.quickcall.probe_interval)
-        dialplan = Dialplan(endpoint, targets, self._directory, extensions, documents, settings.quickcall)
-        registration = Registration(
-            endpoint,
-            self._directory,
-            presence,
-            registration_policy(settings.sip),
-            vendors=self._vendors,
-            signer=NonceSigner(await store.values.get_or_create(NONCE_KEY, _new_key), NONCE_LIFETIME),
-            wall=time.time,
-        )
-        tap = Tap(endpoint)
+        documents = self._documents(store, [self._directory, extensions, phones.qualifier, webhooks], phones)
+        calling = await self._calling(store, events, phones, documents, extensions)
+        registration = await self._registration(store, phones, calling)
+        tap = Tap(phones.endpoint)
         hep = self._export(tap)
-        dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calls, presence
-        await documents.load()
-        await self._directory.load(store.documents)
-        qualifier.load()
-        await webhooks.load()
-        await deliveries.load()
-        log.info("table.loaded", bindings=await presence.load(), devices=len(self._directory))
-        presence.subscribe(DeviceEvents(events, presence, self._directory, self._vendors).happened, *NAMES)
-        notices = OverwriteNotices(endpoint, presence, self._directory)
-        self._undo("notices", notices.close)
-        presence.subscribe(notices.happened, Happening.REGISTERED)
-        await self._listen(endpoint)
-        await jobs.load()
-        api = Api(
-            Ports(
-                documents,
-                store.tokens,
-                presence,
-                control,
-                Quickcalls(calls, MediaModes(endpoint, media, settings.media.address), targets, dialplan, limits),
-                jobs,
-                statuses=DeviceStatuses(presence, self._vendors, calls.in_call),
-                events=events,
-                webhooks=webhooks,
-                channels=LiveChannels(calls),
-                cdrs=store.cdrs,
-                traces=self._tracer(tap, endpoint, presence),
-            ),
-            api_policy(settings.api),
+        await self._load(store, documents, webhooks, phones)
+        self._follow_phones(events, phones)
+        await self._listen(phones.endpoint)
+        await phones.jobs.load()
+        ports = Ports(
+            *(documents, store.tokens, phones.presence, phones.control, calling.quickcalls, phones.jobs),
+            statuses=DeviceStatuses(phones.presence, self._vendors, calling.live.in_call),
+            events=events,
+            webhooks=webhooks,
+            channels=LiveChannels(calling.live),
+            cdrs=store.cdrs,
+            traces=self._tracer(tap, phones.endpoint, phones.presence),
         )
-
-        def take(fresh: Settings) -> None:
-            registration.reload(registration_policy(fresh.sip))
-            api.reload(api_policy(fresh.api))
-            calls.most = fresh.quickcall.max_calls
-            media.max_calls = fresh.media.max_calls
-            store.cdrs.days = fresh.quickcall.cdr_retention
-
-        self._take = take
-        watch = LoopWatch()
-        self._undo("loop watch", watch.close)
-        vitals = self._vitals = Vitals(endpoint, store.values)
-        self._undo("vitals", vitals.close)
-        requests = RequestFigures()
-        parts = Parts(
-            version("roost"), endpoint, presence, registration, calls, store, media, watch, requests, api, hep
-        )
-        url = await self._serve_http(api, Health(Metrics(parts), vitals), requests)
+        api = Api(ports, api_policy(self._settings.api))
+        self._take = _taking(store, registration, calling, api)
+        url = await self._serve(store, phones, registration, calling, api, hep)
         self._undo("listeners", events.close)
         garbage.begin()
         if created is not None:
@@ -234,6 +188,83 @@ class Roost:
         calls = len(self._calls) if self._calls else 0
         return f"{phones} contacts, {calls} calls, version {version('roost')}"
 
+    async def _open_store(self) -> tuple[Store, NewAccount | None]:
+        """Return the store, and the first account where it had none."""
+        path = Path(self._settings.store.path)
+        self._undo("database", Occupancy(path).release)
+        store = await Store.open(path, token_ttl=self._settings.api.token_ttl)
+        self._undo("store", store.close)
+        return store, await bootstrap(store, self._settings)
+
+    def _phones(self, store: Store, events: EventBus) -> Phones:
+        """Make what knows the phones and sends them requests."""
+        sip = self._settings.sip
+        dispatcher = Dispatcher()
+        endpoint = self._endpoint = Endpoint(dispatcher, endpoint_policy(self._settings))
+        self._undo("sip", endpoint.close)
+        presence = self._presence = Presence(store.bindings, self._directory, flow_grace=sip.flow_grace)
+        self._undo("presence", presence.close)
+        deliveries = Deliveries(store.deliveries, window=self._settings.sync.reboot_window, events=events)
+        self._undo("deliveries", deliveries.close)
+        presence.subscribe(deliveries.happened)
+        control = DeviceControl(endpoint, presence, self._directory, self._vendors, deliveries)
+        self._undo("control", control.close)
+        jobs = SyncJobs(control, deliveries, store, events=events)
+        self._undo("sync jobs", jobs.close)
+        qualifier = Qualifier(endpoint, presence, self._directory, self._vendors, sip.qualify_interval)
+        self._undo("qualify", qualifier.close)
+        presence.subscribe(qualifier.happened, Happening.REGISTERED)
+        return Phones(dispatcher, endpoint, presence, deliveries, control, jobs, qualifier)
+
+    def _documents(self, store: Store, listeners: Sequence[DocumentListener], phones: Phones) -> Provisioning:
+        documents = Provisioning(store.documents, listeners=listeners, flusher=phones.control)
+        self._undo("flushes", documents.close)
+        return documents
+
+    async def _calling(
+        self, store: Store, events: EventBus, phones: Phones, documents: Provisioning, extensions: Extensions
+    ) -> Calling:
+        """Make what places calls, with its media workers."""
+        settings, endpoint = self._settings, phones.endpoint
+        store.cdrs.days = settings.quickcall.cdr_retention
+        media = await self._media(settings.media)
+        live = self._calls = LiveCalls(endpoint, events, most=settings.quickcall.max_calls, keep=store.cdrs.keep)
+        self._undo("calls", live.close)
+        targets = Targets(endpoint, phones.presence, self._directory, self._vendors, documents)
+        dialplan = Dialplan(endpoint, targets, self._directory, extensions, documents, settings.quickcall)
+        modes = MediaModes(endpoint, media, settings.media.address)
+        limits = CallLimits(probe=settings.quickcall.probe_interval)
+        return Calling(media, live, Quickcalls(live, modes, targets, dialplan, limits))
+
+    async def _registration(self, store: Store, phones: Phones, calling: Calling) -> Registration:
+        """Make what answers REGISTER, and let requests in to all whom they may be for."""
+        registration = Registration(
+            *(phones.endpoint, self._directory, phones.presence, registration_policy(self._settings.sip)),
+            vendors=self._vendors,
+            signer=NonceSigner(await store.values.get_or_create(NONCE_KEY, _new_key), NONCE_LIFETIME),
+            wall=time.time,
+        )
+        dispatcher = phones.dispatcher
+        dispatcher.registrar, dispatcher.dialogs, dispatcher.presence = registration, calling.live, phones.presence
+        return registration
+
+    async def _load(self, store: Store, documents: Provisioning, webhooks: Webhooks, phones: Phones) -> None:
+        """Take up what an earlier process left."""
+        await documents.load()
+        await self._directory.load(store.documents)
+        phones.qualifier.load()
+        await webhooks.load()
+        await phones.deliveries.load()
+        log.info("table.loaded", bindings=await phones.presence.load(), devices=len(self._directory))
+
+    def _follow_phones(self, events: EventBus, phones: Phones) -> None:
+        """Tell what happens from now on: what was loaded is nothing new."""
+        presence = phones.presence
+        presence.subscribe(DeviceEvents(events, presence, self._directory, self._vendors).happened, *NAMES)
+        notices = OverwriteNotices(phones.endpoint, presence, self._directory)
+        self._undo("notices", notices.close)
+        presence.subscribe(notices.happened, Happening.REGISTERED)
+
     def _tracer(self, tap: Tap, endpoint: Endpoint, presence: Presence) -> Tracer:
         realm = self._settings.sip.default_realm
         return Tracer(tap, self._directory, presence, is_own=endpoint.is_own, default_realm=realm)
@@ -275,6 +306,27 @@ class Roost:
             log.info("sip.listening", transport=transport.value, address=str(bound))
         _tell_certificate(endpoint)
 
+    async def _serve(
+        self,
+        store: Store,
+        phones: Phones,
+        registration: Registration,
+        calling: Calling,
+        api: Api,
+        hep: HepSender | None,
+    ) -> str:
+        """Serve the API, and what monitoring asks, and return the API's URL."""
+        watch = LoopWatch()
+        self._undo("loop watch", watch.close)
+        vitals = self._vitals = Vitals(phones.endpoint, store.values)
+        self._undo("vitals", vitals.close)
+        requests = RequestFigures()
+        parts = Parts(
+            *(version("roost"), phones.endpoint, phones.presence, registration, calling.live, store, calling.media),
+            *(watch, requests, api, hep),
+        )
+        return await self._serve_http(api, Health(Metrics(parts), vitals), requests)
+
     async def _serve_http(self, api: Api, health: Health, requests: RequestFigures) -> str:
         for listen in self._settings.metrics.listen:
             await self._serve_at("metrics.listening", Front(health.pages()).handle, listen)
@@ -291,6 +343,19 @@ class Roost:
         bound = Address(*runner.addresses[0][:2])
         log.info(event, address=str(bound))
         return bound
+
+
+def _taking(store: Store, registration: Registration, calling: Calling, api: Api) -> Callable[[Settings], None]:
+    """Return what gives new settings to the parts that take them while they run."""
+
+    def take(fresh: Settings) -> None:
+        registration.reload(registration_policy(fresh.sip))
+        api.reload(api_policy(fresh.api))
+        calling.live.most = fresh.quickcall.max_calls
+        calling.media.max_calls = fresh.media.max_calls
+        store.cdrs.days = fresh.quickcall.cdr_retention
+
+    return take
 
 
 def _tell_certificate(endpoint: Endpoint) -> None:
