@@ -92,8 +92,8 @@ def is_kept(passage: Passage, key: Key) -> bool:
     call, route = passage.call, passage.route
     if route is None or call.identity is None or route.costs or route.streams or route.access is Access.OPEN:
         return False
-    if sum(len(part or "") for part in key) > MAX_KEY:
+    if len("".join(filter(None, key))) > MAX_KEY:
         return False
     telling = zip(TELLING, key[-len(TELLING) :], strict=True)
-    call.headers = CIMultiDict((name, value) for name, value in telling if value is not None)
+    call.headers = CIMultiDict([(name, value) for name, value in telling if value is not None])
     return True
