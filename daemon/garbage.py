@@ -1,4 +1,4 @@
-"""When Python's collector of cycles runs: often over what is young, hardly ever over what stays.
+"""When Python's collector of cycles runs: not while we load, often over what is young, hardly ever over what stays.
 
 Reference counts free nearly all that SIP makes. The collector would go through every binding and device each time that
 a quarter was added to them, and stop the event loop for as long; so what was loaded at start is taken out of its sight,
@@ -23,17 +23,19 @@ FULL_EVERY: Final = 6 * 3600.0  # seconds between looks at everything: 60 ms wit
 
 
 class GarbageRounds:
-    """Keeps the collector to what is young, from its making on; `begin` says that all is loaded."""
+    """Keeps the collector still from its making on, and to what is young from `begin` on, when all is loaded."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._before = gc.get_threshold()
         self._alarm: asyncio.TimerHandle | None = None
-        gc.set_threshold(YOUNG, MIDDLE, NEVER)
+        gc.disable()  # what is loaded stays: to look through it again and again would take a tenth of the start
 
     def begin(self) -> None:
-        """Collect no more among what is there already."""
+        """Collect from now on, but not among what is there already."""
         gc.freeze()
+        gc.set_threshold(YOUNG, MIDDLE, NEVER)
+        gc.enable()
         self._alarm = self._loop.call_later(FULL_EVERY, self._collect)
 
     async def close(self) -> None:
@@ -42,6 +44,7 @@ class GarbageRounds:
             self._alarm.cancel()
         gc.set_threshold(*self._before)
         gc.unfreeze()
+        gc.enable()
 
     def _collect(self) -> None:
         began = time.monotonic()
