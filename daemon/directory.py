@@ -196,23 +196,22 @@ class Directory:
                 self._put(replace(device, realm=realm, aor=aor, nonce_counts=None, _ha1_user=""))
 
     def _learn(self, account_id: str, device_id: str, facts: Sequence[Json]) -> None:
-        (username, password, own_realm, method, address, digest,
+        (username, password, realm, method, ip, digest,
          owner_id, presence_id, enabled, quiet, tells_overwrite) = facts  # fmt: skip
-        ip = _text(address) if method == "ip" else ""
+        ip = _text(ip) if method == "ip" else ""
         username = _text(username) or ip
-        realm = sys.intern(_text(own_realm).lower()) if own_realm else ""
-        realm = realm or self.realm_of(account_id)
+        realm = (sys.intern(_text(realm).lower()) if realm else "") or self.realm_of(account_id)
         if not username or not realm:
             return
         self._put(
             Device(
                 sys.intern(account_id),
                 device_id,
-                _text(owner_id),
+                _text(owner_id) if owner_id else "",
                 username,
                 realm,
                 Aor.of(username, realm),
-                _text(presence_id),
+                _text(presence_id) if presence_id else "",
                 enabled is not False,
                 ip,
                 Algorithm.named(_text(digest)) if digest else None,
@@ -234,14 +233,14 @@ class Directory:
     def _count_realm(self, account_id: str, realm: str, step: int) -> None:
         if not realm:
             return
-        count = self._realms.get((account_id, realm), 0) + step
-        if count:
-            self._realms[account_id, realm] = count
-            if count != 1 or step < 0:
-                return  # the account has this realm already, or still
-        else:
-            del self._realms[account_id, realm]
+        key = account_id, realm
+        before = self._realms.get(key, 0)
+        self._realms[key] = before + step
+        if before and before + step:
+            return  # the account has had this realm, and keeps it
         self._served[realm] += step
+        if not self._realms[key]:
+            del self._realms[key]
         if not self._served[realm]:
             del self._served[realm]
 

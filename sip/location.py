@@ -205,7 +205,7 @@ class LocationTable:
     def _put(self, binding: Binding) -> None:
         aor = binding.aor
         before = self._bindings.get(aor, ())
-        standing, others = _parted(before, binding)
+        standing, others = _parted(before, binding) if before else (None, ())
         # One note a binding: a refresh that only moves its end later is found when that comes.
         if standing is not None and 0 < standing.due <= binding.expires_at:
             binding.due = standing.due
@@ -226,10 +226,8 @@ class LocationTable:
         self._count += len(after) - len(before)
         if not before or not after or before[0].device_id != after[0].device_id:
             self._index_device(aor, before, after)
-        for binding in (*before, *after):
-            if binding.flow.connection:
-                self._index_connections(aor, before, after)
-                break
+        if self._connections or (after and after[-1].flow.connection):
+            self._index_connections(aor, before, after)
 
     def _index_device(self, aor: Aor, before: Sequence[Binding], after: Sequence[Binding]) -> None:
         if before:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-
 from sip.errors import TransportFailed
 
 if TYPE_CHECKING:
@@ -76,6 +74,8 @@ class Tls:
 
     def expires(self) -> datetime:
         """Return when our certificate is over. Raises TlsUnusable."""
+        from cryptography import x509  # a twentieth of the start of a daemon that has no certificate
+
         try:
             return x509.load_pem_x509_certificate(Path(self._files.certificate).read_bytes()).not_valid_after_utc
         except (OSError, ValueError) as fault:
