@@ -23,7 +23,7 @@ from sip.uri import Aor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from daemon.directory import Directory
+    from daemon.directory import Device, Directory
     from daemon.store import StoredBindings
     from sip.flow import Flow
 
@@ -72,18 +72,8 @@ class Presence:
 
     async def load(self) -> int:
         """Take over what an earlier process left, except what belongs to no device any more; returns how many."""
-        kept: list[Binding] = []
-        orphans: list[Binding] = []
-        for binding in await self._store.load():
-            device = self._directory.find(binding.aor)
-            if device is not None and device.device_id == binding.device_id:
-                binding.aor, binding.device_id = device.aor, device.device_id  # the same text, kept once
-                kept.append(binding)
-            else:
-                orphans.append(binding)
+        kept = await self._store.load(self._owner_of)
         self.table.apply(BindingChanges(put=tuple(kept)))
-        if orphans:
-            self._store.save(BindingChanges(removed=tuple(orphans)), log_failure)
         for listener in self._listeners[Happening.REGISTERED]:
             for binding in kept:
                 listener(Happening.REGISTERED, binding)
@@ -214,6 +204,10 @@ class Presence:
 
         self.change(changes, done)
         await stored
+
+    def _owner_of(self, aor: str, device_id: str) -> Device | None:
+        device = self._directory.find(aor)
+        return device if device is not None and device.device_id == device_id else None
 
     def _drop_lost(self, bindings: Sequence[Binding]) -> None:
         removed = tuple(each for each in bindings if each in self.table.bindings(each.aor, now()))

@@ -11,21 +11,21 @@ import sys
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from api.ports import StoreUnavailable
 from sip.flow import Address, Flow, Transport
 from sip.io.pool import TURN
 from sip.location import Binding
-from sip.uri import Aor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import aiosqlite
 
     from daemon.store.database import Database, Row
     from sip.location import BindingChanges
+    from sip.uri import Aor
 
     Done: TypeAlias = Callable[[Exception | None], None]
     Key: TypeAlias = tuple[Aor, str, str, int]
@@ -34,6 +34,7 @@ MAX_PENDING = 200_000  # changes that wait to be written: twice all the phones o
 MAX_BATCH = 500  # changes whose rows are made in one turn of the loop, some milliseconds
 _TRANSPORTS = {transport.value: transport for transport in Transport}
 _PATH_SEPARATOR = "\n"  # in no header value
+
 
 _PUT = """
 INSERT OR REPLACE INTO bindings (
@@ -44,10 +45,29 @@ INSERT OR REPLACE INTO bindings (
 _REMOVE = "DELETE FROM bindings WHERE aor = ? AND contact = ? AND instance = ? AND reg_id = ?"
 _REMOVE_OVER = "DELETE FROM bindings WHERE expires_at <= ?"
 _LOAD = """
-SELECT aor, contact, instance, reg_id, account_id, device_id, transport, local_host, local_port, remote_host,
-    remote_port, path, q, call_id, cseq, expires_at, granted, first_registered, registered_at, user_agent
+SELECT aor, contact, instance, reg_id, device_id, transport, local_host, local_port, remote_host, remote_port,
+    path, q, call_id, cseq, expires_at, granted, first_registered, registered_at, user_agent
 FROM bindings
 """
+
+
+class Owner(Protocol):
+    """Who a binding belongs to, with the texts that are to be kept once."""
+
+    @property
+    def aor(self) -> Aor:
+        """Its address-of-record."""
+        ...
+
+    @property
+    def account_id(self) -> str:
+        """Its account."""
+        ...
+
+    @property
+    def device_id(self) -> str:
+        """Its own id."""
+        ...
 
 
 @dataclass(slots=True)
@@ -91,15 +111,27 @@ class StoredBindings:
         batch.waiting.append(done)
         self.waiting += 1
 
-    async def load(self) -> list[Binding]:
-        """Return the bindings that are not over, and forget the others.
+    async def load(self, owner_of: Callable[[str, str], Owner | None]) -> list[Binding]:
+        """Return the bindings that are not over, and forget the others, with those that nobody owns any more.
 
-        Their flows have no connection: those of another process are gone.
+        `owner_of` is asked with AOR and device id. The flows have no connection: those of another process are gone.
         """
         shift = self._wall() - self._monotonic()
-        await self._database.write(partial(_remove_over, self._wall()))
+        await self._database.write(partial(_execute, _REMOVE_OVER, (self._wall(),)))
         found: list[Binding] = []
-        await self._database.scan(_LOAD, lambda rows: found.extend([_binding_of(row, shift) for row in rows]))
+        orphans: list[tuple[object, ...]] = []
+
+        def take(rows: Sequence[Row]) -> None:
+            for row in rows:
+                owner = owner_of(unpacked(row[0]), row[4])
+                if owner is not None:
+                    found.append(_binding_of(row, owner, shift))
+                else:
+                    orphans.append(row[:4])
+
+        await self._database.scan(_LOAD, take)
+        if orphans:
+            await self._database.write(partial(_execute_many, _REMOVE, orphans))
         return found
 
     async def _write(self, batch: _Batch, connection: aiosqlite.Connection) -> None:
@@ -138,8 +170,12 @@ class StoredBindings:
                 loop.call_soon(self._tell, loop)
 
 
-async def _remove_over(now: float, connection: aiosqlite.Connection) -> None:
-    await connection.execute(_REMOVE_OVER, (now,))
+async def _execute(sql: str, parameters: Sequence[object], connection: aiosqlite.Connection) -> None:
+    await connection.execute(sql, parameters)
+
+
+async def _execute_many(sql: str, rows: Sequence[Sequence[object]], connection: aiosqlite.Connection) -> None:
+    await connection.executemany(sql, rows)
 
 
 def _row_of(key: Key, binding: Binding, shift: float) -> tuple[object, ...]:
@@ -168,14 +204,14 @@ def _key_row(key: Key) -> tuple[object, ...]:
     return packed(aor), packed(contact), packed(instance), reg_id
 
 
-def _binding_of(row: Row, shift: float) -> Binding:
-    (aor, contact, instance, reg_id, account_id, device_id, transport, local_host, local_port, remote_host, remote_port,
+def _binding_of(row: Row, owner: Owner, shift: float) -> Binding:
+    (_, contact, instance, reg_id, _, transport, local_host, local_port, remote_host, remote_port,
      path, q, call_id, cseq, expires_at, granted, first, last, user_agent) = row  # fmt: skip
     registered_at = last - shift
     return Binding(
-        Aor(unpacked(aor)),
-        sys.intern(account_id),
-        device_id,
+        owner.aor,
+        owner.account_id,
+        owner.device_id,
         unpacked(contact),
         Flow(_TRANSPORTS[transport], _local_address(local_host, local_port), Address(remote_host, remote_port)),
         unpacked(call_id),
