@@ -181,7 +181,7 @@ class Presence:
         self._expire()
         if account_id is None:
             return len(self.table)
-        return sum(1 for _ in self.table.account_bindings(account_id))
+        return self.table.count(account_id)
 
     async def drop_all(self, account_id: str) -> None:
         """Remove every binding of the account, silently. Raises StoreUnavailable."""

@@ -6,6 +6,7 @@ The table is in memory and is the only thing that is read while SIP is handled; 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -117,17 +118,21 @@ class LocationTable:
     looks by itself.
     """
 
-    __slots__ = ("_bindings", "_connections", "_count", "_devices", "_ends")
+    __slots__ = ("_bindings", "_connections", "_counts", "_devices", "_ends")
 
     def __init__(self) -> None:
         self._bindings: dict[Aor, tuple[Binding, ...]] = {}
         self._devices: dict[str, dict[str, Aor]] = {}
         self._ends: Agenda[Aor] = Agenda()
         self._connections: dict[Flow, set[Aor]] = {}
-        self._count = 0
+        self._counts: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return self._count
+        return self._counts.total()
+
+    def count(self, account_id: str) -> int:
+        """Return how many bindings the account has."""
+        return self._counts[account_id]
 
     def bindings(self, aor: Aor, now: float) -> tuple[Binding, ...]:
         """Return the live bindings of an AOR, best first: by q, then the latest registered."""
@@ -211,11 +216,16 @@ class LocationTable:
             binding.due = standing.due
         else:
             binding.due = self._ends.add(binding.expires_at, aor)
+        if standing is not None:
+            self._counts[standing.account_id] -= 1
+        self._counts[binding.account_id] += 1
         self._replace(aor, before, (*others, binding))
 
     def _remove(self, binding: Binding) -> None:
         before = self._bindings.get(binding.aor, ())
-        _, others = _parted(before, binding)
+        standing, others = _parted(before, binding)
+        if standing is not None:
+            self._counts[standing.account_id] -= 1
         self._replace(binding.aor, before, others)
 
     def _replace(self, aor: Aor, before: tuple[Binding, ...], after: tuple[Binding, ...]) -> None:
@@ -223,7 +233,6 @@ class LocationTable:
             self._bindings[aor] = after
         elif before:
             del self._bindings[aor]
-        self._count += len(after) - len(before)
         if not before or not after or before[0].device_id != after[0].device_id:
             self._index_device(aor, before, after)
         if self._connections or (after and after[-1].flow.connection):
