@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,7 @@ from api.ports import Document, JsonObject, Kind
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
 from daemon.presence import Happening, Presence, now
-from daemon.qualify import Qualifier
+from daemon.qualify import BATCH, Qualifier
 from sip.flow import Address, Flow, Transport
 from sip.io.endpoint import Endpoint
 from sip.location import Binding, BindingChanges, Reach
@@ -120,6 +122,25 @@ async def test_a_silent_phone_is_asked_and_any_answer_is_life(qualifier: Qualifi
     assert request.method == "OPTIONS"
     assert request.uri == binding.contact
     assert binding.reach is Reach.REACHABLE
+
+
+async def test_many_that_come_due_at_once_are_asked_in_portions(qualifier: Qualifier, presence: Presence) -> None:
+    """All phones of a storm; the event loop is left to others in between."""
+    transport, phone = await _phone("127.0.0.1", 0)
+    flow = _udp(Address(*transport.get_extra_info("sockname")))
+    many = 3 * BATCH
+    for number in range(many):
+        user = f"bob{number}@acme.test"
+        _register(presence, replace(_binding(flow), aor=Aor(user), device_id=user, contact=f"sip:{user}"))
+    under_way = [0]
+    deadline = now() + 5
+    while phone.asked.qsize() < many:
+        assert now() < deadline
+        await asyncio.sleep(0)
+        under_way.append(len(qualifier._asking))
+    transport.close()
+
+    assert 0 < max(after - before for before, after in pairwise(under_way)) <= BATCH
 
 
 async def test_a_phone_that_takes_harm_from_options_is_left_alone(qualifier: Qualifier, presence: Presence) -> None:
