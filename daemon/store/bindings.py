@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from api.ports import StoreUnavailable
@@ -156,13 +157,13 @@ class StoredBindings:
 
     def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
         """Call who waited, for a turn of the loop, and the rest in later ones."""
-        settled, until = self._settled, loop.time() + TURN
+        settled, until = self._settled, monotonic() + TURN  # the loop's own time may stand still for a whole turn
         try:
             while settled:
                 done, reason = settled.popleft()
                 self.waiting -= 1
                 done(reason)
-                if loop.time() > until:
+                if monotonic() > until:
                     break
         finally:
             # The others have their turn also where one failed, which the loop logs.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_UNSENT: Final = 131_072  # bytes that wait for a peer which does not read: two of the largest messages
 
-TURN: Final = 0.004  # seconds that the messages of one socket may take before the loop has its turn
+TURN: Final = 0.002  # seconds that one step of what came together may take; a turn of the loop has four such steps
 
 _serials = itertools.count(1)
 
