@@ -6,6 +6,7 @@ The table is in memory and is the only thing that is read while SIP is handled; 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
@@ -209,6 +210,7 @@ class LocationTable:
 
     def _put(self, binding: Binding) -> None:
         aor = binding.aor
+        binding.user_agent = sys.intern(binding.user_agent)  # some dozens of texts for any number of phones
         before = self._bindings.get(aor, ())
         standing, others = _parted(before, binding) if before else (None, ())
         # One note a binding: a refresh that only moves its end later is found when that comes.

@@ -65,10 +65,12 @@ class NonceCounts:
     cannot come back. A device with more than MAX_NONCES phones only sees more challenges.
     """
 
-    __slots__ = ("_forgotten", "_seen")
+    __slots__ = ("_count", "_forgotten", "_nonce", "_others")
 
     def __init__(self) -> None:
-        self._seen: tuple[tuple[str, int], ...] = ()
+        self._nonce, self._count = "", 0
+        self._others: tuple[tuple[str, int], ...] = ()
+        """Of the other nonces, the last used first: nearly always none."""
         self._forgotten = ""
 
     def take(self, nonce: str, count: int) -> bool:
@@ -76,21 +78,20 @@ class NonceCounts:
 
         An answer of the old form, which has no count, passes 0 and so can use its nonce once.
         """
-        seen = self._seen
-        if not seen or seen[0][0] != nonce:
+        if nonce != self._nonce:
             return self._take_other(nonce, count)
-        if count <= seen[0][1]:
+        if count <= self._count:
             return False
-        self._seen = ((nonce, count), *seen[1:])
+        self._count = count
         return True
 
     def _take_other(self, nonce: str, count: int) -> bool:
-        others = dict(self._seen)
+        others = {self._nonce: self._count, **dict(self._others)} if self._nonce else {}
         last = others.pop(nonce, None)
         if nonce[:8] <= self._forgotten if last is None else count <= last:
             return False
         if len(others) == MAX_NONCES:
             oldest, _ = others.popitem()
             self._forgotten = max(self._forgotten, oldest[:8])
-        self._seen = ((nonce, count), *others.items())
+        self._nonce, self._count, self._others = nonce, count, tuple(others.items())
         return True

@@ -168,3 +168,14 @@ def test_a_binding_refreshed_over_and_over_is_noted_once() -> None:
         table.expire(due)
 
     assert looks == 2
+
+
+def test_the_name_that_many_phones_share_is_kept_once() -> None:
+    """Each REGISTER brings it in a text of its own."""
+    table = LocationTable()
+    table.apply(
+        BindingChanges(put=tuple(replace(_binding(user), user_agent="".join(("Phone", " 1.0"))) for user in "ab"))
+    )
+    first, second = table.account_bindings("acme")
+
+    assert first.user_agent is second.user_agent
