@@ -1,7 +1,7 @@
 """TLS between a connection and the protocol above, which sees a transport like any other (RFC 8446, RFC 5246).
 
-The loop's own TLS holds a buffer of 256 KiB for each connection and does the handshake, a millisecond and more of
-arithmetic, in the loop. Here a connection at rest has no buffer but OpenSSL's, and the handshake is a thread's.
+The loop's own TLS holds a buffer of 256 KiB for each connection and does the handshake, with up to a millisecond of
+arithmetic for its signature, in the loop. Here a connection at rest has no buffer but OpenSSL's, and a thread signs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class SecureStream(asyncio.Protocol, asyncio.Transport):
     ) -> asyncio.Protocol:
         """Do the handshake, and return the protocol that is above from now on.
 
-        The peer has `patience` seconds, beside those that we take. Raises OSError, and the connection is closed then.
+        With `threads` the first step, which signs, is theirs; those after it take less than a change of threads. The
+        peer has `patience` seconds, beside those that we take. Raises OSError, and the connection is closed then.
         """
         try:
             await self._shake_hands(patience, threads)
@@ -69,9 +70,13 @@ class SecureStream(asyncio.Protocol, asyncio.Transport):
             patience = await self._hear(patience)
         while True:
             try:
-                await loop.run_in_executor(threads, self._tls.do_handshake)
+                if threads is None:
+                    self._tls.do_handshake()
+                else:
+                    await loop.run_in_executor(threads, self._tls.do_handshake)
             except ssl.SSLWantReadError:
                 self._flush()
+                threads = None
                 patience = await self._hear(patience)
             else:
                 self._flush()

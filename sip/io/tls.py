@@ -12,6 +12,7 @@ from sip.errors import TransportFailed
 if TYPE_CHECKING:
     from datetime import datetime
 
+TICKETS: Final = 1  # to resume with, for each connection: a phone has one connection, and a ticket costs 20 us
 VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
@@ -84,6 +85,7 @@ class Tls:
 
 def _server_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = TICKETS
     _prepare(context, files)
     return context
 
