@@ -93,9 +93,7 @@ class Provisioning:
         """
         for account in await self._documents.accounts():
             self._meet(account)
-        async for chunk in self._documents.scan(Kind.USER, Kind.WEBHOOK):
-            for document in chunk:
-                self._announce(None, document)
+        await self._documents.scan((Kind.USER, Kind.WEBHOOK), partial(self._announce, None))
 
     async def close(self) -> None:
         """Let the flushes under way end."""

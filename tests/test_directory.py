@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -144,9 +145,7 @@ async def test_what_is_loaded_is_what_changes_would_have_told(store: Store) -> N
     await store.documents.delete(Kind.DEVICE, account.account_id, "gone", revision=gone.revision)
     for directory in (loaded, told):
         directory.changed(None, (await store.list_accounts())[0])
-    async for chunk in store.documents.scan(Kind.DEVICE):
-        for document in chunk:
-            told.changed(None, document)
+    await store.documents.scan([Kind.DEVICE], partial(told.changed, None))
     await loaded.load(store.documents)
 
     assert len(loaded) == len(told) == 6

@@ -15,6 +15,7 @@ from api.ports import (
     DocumentExists,
     DocumentMissing,
     Draft,
+    Json,
     JsonObject,
     Kind,
     NotUnique,
@@ -406,21 +407,34 @@ async def test_subscribers_hear_of_committed_changes_alone(store: Store, account
     assert heard == [Change(None, first), Change(first, second), Change(second, None)]
 
 
-async def test_scan_yields_every_live_document(store: Store, account_id: str) -> None:
-    """What is loaded at start is all there is, in chunks."""
+async def test_scan_takes_every_live_document_of_the_kinds(store: Store, account_id: str) -> None:
     other = (await store.add_account("Other", "other.example")).account_id
-    wanted = {(account, f"d{number:04}") for account in (account_id, other) for number in range(CHUNK)}
-    await asyncio.gather(*(store.documents.create(device(*each)) for each in wanted))
+    for account in (account_id, other):
+        await store.documents.create(device(account, "d1"))
+        await store.documents.create(Draft(Kind.USER, account, "u1", {}))
     gone = await store.documents.create(device(other, "gone"))
     await store.documents.delete(Kind.DEVICE, other, "gone", revision=gone.revision)
 
-    found = [
-        (document.account_id, document.id)
-        async for chunk in store.documents.scan(Kind.ACCOUNT, Kind.DEVICE)
-        for document in chunk
-    ]
-    assert len(found) == len(set(found))
-    assert set(found) == wanted | {(account_id, account_id), (other, other)}
+    devices: list[Document] = []
+    await store.documents.scan([Kind.DEVICE], devices.append)
+    assert sorted((each.account_id, each.id) for each in devices) == sorted([(account_id, "d1"), (other, "d1")])
+    others: list[Document] = []
+    await store.documents.scan([Kind.ACCOUNT, Kind.USER], others.append)
+    assert sorted(each.id for each in others) == sorted([account_id, other, "u1", "u1"])
+
+
+async def test_facts_are_taken_of_every_live_document(store: Store, account_id: str) -> None:
+    """What is loaded at start is all there is."""
+    other = (await store.add_account("Other", "other.example")).account_id
+    wanted = {(account, f"d{number}") for account in (account_id, other) for number in range(4)}
+    for each in wanted:
+        await store.documents.create(device(*each))
+    gone = await store.documents.create(device(other, "gone"))
+    await store.documents.delete(Kind.DEVICE, other, "gone", revision=gone.revision)
+    found: list[tuple[str, str, list[Json]]] = []
+    await store.documents.facts(Kind.DEVICE, ["name", "sip.none"], lambda *each: found.append(each))
+
+    assert sorted(found) == sorted((account, name, [name, None]) for account, name in wanted)
 
 
 @pytest.mark.parametrize("odd", ["", "\0", "\udcff", "' OR 1=1 --", "x" * 10_000, "🦆"])

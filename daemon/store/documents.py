@@ -48,7 +48,7 @@ from daemon.store.records import (
 from daemon.store.uniqueness import find_conflicts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import aiosqlite
 
@@ -105,27 +105,30 @@ class StoredDocuments:
             left = None if left is None else left - size
         return found
 
-    async def scan(self, *kinds: Kind) -> AsyncIterator[Sequence[Document]]:
-        """Yield all the documents of these kinds, in chunks, each account's together."""
-        after = {"account_id": "", "id": ""}
-        wanted = orjson.dumps([kind.value for kind in kinds]).decode()
-        while chunk := await self._many(queries.ALL, {**after, "kinds": wanted, "limit": CHUNK}):
-            yield chunk
-            after = {"account_id": chunk[-1].account_id, "id": chunk[-1].id}
+    async def scan(self, kinds: Sequence[Kind], take: Callable[[Document], None]) -> None:
+        """Hand all the documents of these kinds, of all accounts, to `take`."""
+
+        def each(rows: Sequence[Row]) -> None:
+            for row in rows:
+                take(document_of(row))
+
+        await self._database.scan(
+            queries.OF_KINDS, each, {"kinds": orjson.dumps([kind.value for kind in kinds]).decode()}
+        )
 
     async def facts(self, kind: Kind, paths: Sequence[str], take: Callable[[str, str, list[Json]], None]) -> None:
         """Hand of each document of a kind its account's id, its id, and what is at these paths to `take`.
 
         SQLite takes the values out of the JSON, so that the rest of 100,000 documents is never made into objects.
         """
-        paths_sql = ", ".join(f":path{number}" for number in range(len(paths)))
+        sql = _FACTS.format(", ".join(f":path{number}" for number in range(len(paths))))
         parameters = {f"path{number}": f"$.{path}" for number, path in enumerate(paths)}
 
         def each(rows: Sequence[Row]) -> None:
             for account_id, document_id, values in rows:
                 take(account_id, document_id, orjson.loads(values))
 
-        await self._database.scan(_FACTS.format(paths_sql), each, {**parameters, "kind": kind.value})
+        await self._database.scan(sql, each, {**parameters, "kind": kind.value})
 
     async def accounts(self) -> Sequence[Document]:
         """Return all the accounts, by id ascending."""

@@ -20,11 +20,12 @@ WHERE u.account_id = :account_id AND u.user_id = :owner_id AND u.device_id >= :s
 ORDER BY u.device_id LIMIT :limit
 """
 
-ALL = """
-SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
-WHERE (account_id, id) > (:account_id, :id) AND deleted = 0 AND kind IN (SELECT value FROM json_each(:kinds))
-ORDER BY account_id, id LIMIT :limit
+OF_KINDS = """
+SELECT d.kind, d.account_id, d.id, d.revision, d.created, d.modified, d.data, d.private
+FROM documents a CROSS JOIN documents d ON d.account_id = a.id
+WHERE a.parent_id IS NOT NULL AND d.deleted = 0 AND d.kind IN (SELECT value FROM json_each(:kinds))
 """
+"""Not of deleted accounts, for they hold nothing. The kinds are found without a look at the devices, which are many."""
 
 OF_ACCOUNT = """
 SELECT kind, account_id, id, revision, created, modified, data, private FROM documents
