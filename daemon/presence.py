@@ -106,7 +106,7 @@ class Presence:
 
     def heard(self, binding: Binding, latency: float | None = None) -> None:
         """Note that a phone sent something, with the seconds that it took to answer us."""
-        if binding.heard(now(), latency):
+        if self.table.heard(binding, now(), latency):
             self._note(Happening.REACHABLE, binding)
 
     def heard_from(self, sender: str, flow: Flow) -> None:
@@ -121,7 +121,7 @@ class Presence:
 
     def lost(self, binding: Binding) -> None:
         """Note that a phone cannot be reached."""
-        if binding.lost(now()):
+        if self.table.lost(binding, now()):
             self._note(Happening.UNREACHABLE, binding)
 
     def flow_lost(self, flow: Flow) -> None:

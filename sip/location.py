@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Reach(Enum):
     """Whether the phone behind a binding can be reached, as far as we know."""
 
+    __hash__ = object.__hash__  # of members, which are singletons; Enum's own is written in Python
+
     UNVERIFIED = "unverified"
     """Taken over from an earlier process, and not heard of since."""
     REACHABLE = "reachable"
@@ -67,7 +69,7 @@ class Binding:
     lost_at: float = 0.0
     """Since when it is unreachable."""
     due: int = 0
-    """The second at which the table next looks whether it is over; the table's own."""
+    """The second at which the table next looks whether it is over; 0 where no table has it. The table's own."""
 
     @property
     def key(self) -> tuple[Aor, str, str, int]:
@@ -101,6 +103,7 @@ class BindingChanges(NamedTuple):
         return bool(self.put or self.removed)
 
 
+EXPIRED: Final = -1  # in the place of a second
 NO_CHANGES: Final = BindingChanges()
 
 
@@ -119,7 +122,7 @@ class LocationTable:
     looks by itself.
     """
 
-    __slots__ = ("_bindings", "_connections", "_counts", "_devices", "_ends")
+    __slots__ = ("_bindings", "_connections", "_counts", "_devices", "_ends", "_reach")
 
     def __init__(self) -> None:
         self._bindings: dict[Aor, tuple[Binding, ...]] = {}
@@ -127,6 +130,7 @@ class LocationTable:
         self._ends: Agenda[Aor] = Agenda()
         self._connections: dict[Flow, set[Aor]] = {}
         self._counts: Counter[str] = Counter()
+        self._reach: Counter[Reach] = Counter()
 
     def __len__(self) -> int:
         return self._counts.total()
@@ -172,10 +176,22 @@ class LocationTable:
         return device_id in self._devices.get(account_id, ())
 
     def count_reach(self) -> dict[Reach, int]:
-        """Return how many bindings are reachable, unreachable, unverified; looks at all of them."""
-        # A list and its count cost a quarter of a Counter, whose keys are hashed by Enum's own method.
-        found = [binding.reach for bindings in self._bindings.values() for binding in bindings]
-        return {reach: found.count(reach) for reach in Reach}
+        """Return how many bindings are reachable, unreachable, unverified."""
+        return {reach: self._reach[reach] for reach in Reach}
+
+    def heard(self, binding: Binding, now: float, latency: float | None = None) -> bool:
+        """Note that a binding's phone sent something; returns whether it was unreachable before."""
+        before = binding.reach
+        was_lost = binding.heard(now, latency)
+        self._count_moved(binding, before)
+        return was_lost
+
+    def lost(self, binding: Binding, now: float) -> bool:
+        """Note that a binding's phone cannot be reached; returns whether that is news."""
+        before = binding.reach
+        is_news = binding.lost(now)
+        self._count_moved(binding, before)
+        return is_news
 
     def apply(self, changes: BindingChanges) -> None:
         """Make the changes; a binding put takes the place of the one with its key."""
@@ -195,7 +211,7 @@ class LocationTable:
                         continue  # it came after this was noted, and is noted elsewhere
                     if binding.expires_at <= now:
                         removed.append(binding)
-                        binding.due = 0  # the AOR may stand here twice
+                        binding.due = EXPIRED  # the AOR may stand here twice
                     else:
                         binding.due = self._ends.add(binding.expires_at, aor)
         if not removed:
@@ -215,20 +231,35 @@ class LocationTable:
         standing, others = _parted(before, binding) if before else (None, ())
         # One note a binding: a refresh that only moves its end later is found when that comes.
         if standing is not None and 0 < standing.due <= binding.expires_at:
-            binding.due = standing.due
+            due = standing.due
         else:
-            binding.due = self._ends.add(binding.expires_at, aor)
-        if standing is not None:
-            self._counts[standing.account_id] -= 1
-        self._counts[binding.account_id] += 1
+            due = self._ends.add(binding.expires_at, aor)
+        if standing is None:
+            self._count(binding, 1)
+        else:
+            standing.due = 0
+            if standing.reach is not binding.reach or standing.account_id != binding.account_id:
+                self._count(standing, -1)
+                self._count(binding, 1)
+        binding.due = due
         self._replace(aor, before, (*others, binding))
 
     def _remove(self, binding: Binding) -> None:
         before = self._bindings.get(binding.aor, ())
         standing, others = _parted(before, binding)
         if standing is not None:
-            self._counts[standing.account_id] -= 1
+            self._count(standing, -1)
+            standing.due = 0
         self._replace(binding.aor, before, others)
+
+    def _count(self, binding: Binding, step: int) -> None:
+        self._counts[binding.account_id] += step
+        self._reach[binding.reach] += step
+
+    def _count_moved(self, binding: Binding, before: Reach) -> None:
+        if binding.due and binding.reach is not before:
+            self._reach[before] -= 1
+            self._reach[binding.reach] += 1
 
     def _replace(self, aor: Aor, before: tuple[Binding, ...], after: tuple[Binding, ...]) -> None:
         if after:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sip.flow import Address, Flow, Transport
-from sip.location import Binding, BindingChanges, LocationTable
+from sip.location import Binding, BindingChanges, LocationTable, Reach
 from sip.uri import Aor
 
 FLOW = Flow(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40000))
@@ -99,17 +99,28 @@ def test_bindings_come_by_q_then_by_time() -> None:
     assert table.bindings(low.aor, now=0.0) == (high, low)
 
 
-STEP = st.tuples(st.sampled_from(["put", "remove", "expire"]), st.integers(0, 5), st.integers(0, 2), st.floats(1, 50))
+STEP = st.tuples(
+    st.sampled_from(["put", "remove", "expire", "heard", "lost"]),
+    st.integers(0, 5),
+    st.integers(0, 2),
+    st.floats(1, 50),
+)
 
 
 @given(st.lists(STEP, max_size=40))
 def test_the_indexes_agree_with_the_bindings(steps: list[tuple[str, int, int, float]]) -> None:
     """After any history, count and devices are those of the bindings that are there."""
     table, now = LocationTable(), 0.0
+    history: list[Binding] = []
     for action, user, contact, amount in steps:
         binding = _binding(f"u{user}", contact=f"sip:c{contact}@h", expires_at=now + amount)
+        known = [each for each in history if each.key == binding.key]
         if action == "put":
             table.apply(BindingChanges(put=(binding,)))
+            history.append(binding)
+        elif action in ("heard", "lost"):
+            for each in known:  # also those that are there no more
+                getattr(table, action)(each, now)
         elif action == "remove":
             table.apply(BindingChanges(removed=(binding,)))
         else:
@@ -118,6 +129,7 @@ def test_the_indexes_agree_with_the_bindings(steps: list[tuple[str, int, int, fl
     live = list(table.account_bindings("acme"))
 
     assert len(table) == table.count("acme") == len(live)
+    assert table.count_reach() == {reach: sum(each.reach is reach for each in live) for reach in Reach}
     assert set(table.registered_devices("acme")) == {binding.device_id for binding in live}
     if live:
         due = table.next_expiry()
