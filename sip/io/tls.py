@@ -86,6 +86,7 @@ class Tls:
 def _server_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = TICKETS
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a second handshake costs us much and the peer a few bytes
     _prepare(context, files)
     return context
 
