@@ -7,14 +7,15 @@ answer.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from api.ports import Kind
 from daemon.presence import Happening, now
+from sip.agenda import Agenda
 from sip.errors import ParseError, SipError
 from sip.io.client import ask
 from sip.io.endpoint import new_token
@@ -51,7 +52,9 @@ class Qualifier:
         self._directory = directory
         self._vendors = vendors
         self._interval = interval
-        self._due: list[tuple[float, Aor]] = []
+        self._due: Agenda[Aor] = Agenda(TICK)
+        self._ready: deque[Aor] = deque()
+        """Those that are due now."""
         self._waiting: set[Aor] = set()
         self._asking: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Handle | None = None
@@ -87,21 +90,26 @@ class Qualifier:
         if not self._interval or aor in self._waiting:
             return
         self._waiting.add(aor)
-        heapq.heappush(self._due, (now() + delay, aor))
+        self._due.add(now() + delay, aor)
         self._arm()
 
     def _plan_by_address(self, device: Device) -> None:
         self._plan(device.aor, random.uniform(0.0, 0.1) * self._interval)  # noqa: S311 - spreads load
 
     def _arm(self) -> None:
-        if self._alarm is None and self._due:
-            self._alarm = self._loop.call_later(max(TICK, self._due[0][0] - now()), self._on_alarm)
+        if self._alarm is not None:
+            return
+        due = now() + TICK if self._ready else self._due.next()
+        if due is not None:
+            self._alarm = self._loop.call_later(max(0.0, due - now()), self._on_alarm)
 
     def _on_alarm(self) -> None:
         moment, looked = now(), 0
-        while looked < BATCH and self._due and self._due[0][0] <= moment and len(self._asking) < MAX_UNDER_WAY:
+        while (page := self._due.take(moment)) is not None:
+            self._ready.extend(page[1])
+        while looked < BATCH and self._ready and len(self._asking) < MAX_UNDER_WAY:
             looked += 1
-            aor = heapq.heappop(self._due)[1]
+            aor = self._ready.popleft()
             self._waiting.discard(aor)
             if self._look_after(aor, moment):
                 self._plan(aor, self._interval)

@@ -1,4 +1,4 @@
-"""What is due when, to the second: for so many things that a heap entry each, or a timer, would be too much."""
+"""What is due when, on pages of a second or so: for so many things that a heap entry each, or a timer, is too much."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ T = TypeVar("T")
 
 
 class Agenda(Generic[T]):
-    """Things by the whole second by which they are due. What ends within a second is so looked at together."""
+    """Things by the page on which they are due; a page lasts `span` seconds. What ends on one is looked at together."""
 
-    __slots__ = ("_pages", "_seconds")
+    __slots__ = ("_numbers", "_pages", "_span")
 
-    def __init__(self) -> None:
+    def __init__(self, span: float = 1.0) -> None:
+        self._span = span
         self._pages: dict[int, list[T]] = {}
-        self._seconds: list[int] = []
+        self._numbers: list[int] = []
 
     def add(self, due: float, item: T) -> int:
-        """Note an item, and return the second under which it stands: the first that does not end before `due`."""
-        second = ceil(due)
-        page = self._pages.get(second)
+        """Note an item, and return the number of its page: the first that does not end before `due`."""
+        number = ceil(due / self._span)
+        page = self._pages.get(number)
         if page is None:
-            page = self._pages[second] = []
-            heapq.heappush(self._seconds, second)
+            page = self._pages[number] = []
+            heapq.heappush(self._numbers, number)
         page.append(item)
-        return second
+        return number
 
-    def next(self) -> int | None:
-        """Return the next second that has something; None where nothing is noted."""
-        return self._seconds[0] if self._seconds else None
+    def next(self) -> float | None:
+        """Return when the next page ends; None where nothing is noted."""
+        return self._numbers[0] * self._span if self._numbers else None
 
     def take(self, now: float) -> tuple[int, list[T]] | None:
-        """Take out the next page if it is due, with its second; None where none is."""
-        if not self._seconds or self._seconds[0] > now:
+        """Take out the next page if it has ended, with its number; None where none has."""
+        if not self._numbers or self._numbers[0] * self._span > now:
             return None
-        second = heapq.heappop(self._seconds)
-        return second, self._pages.pop(second)
+        number = heapq.heappop(self._numbers)
+        return number, self._pages.pop(number)

@@ -127,7 +127,7 @@ class LocationTable:
     def __init__(self) -> None:
         self._bindings: dict[Aor, tuple[Binding, ...]] = {}
         self._devices: dict[str, dict[str, Aor]] = {}
-        self._ends: Agenda[Aor] = Agenda()
+        self._ends: Agenda[Aor] = Agenda(span=1.0)  # so that a page's number is its second
         self._connections: dict[Flow, set[Aor]] = {}
         self._counts: Counter[str] = Counter()
         self._reach: Counter[Reach] = Counter()

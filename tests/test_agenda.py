@@ -28,6 +28,16 @@ def test_an_empty_agenda_has_nothing_next() -> None:
     assert agenda.take(1e9) is None
 
 
+def test_a_page_may_be_shorter() -> None:
+    agenda: Agenda[str] = Agenda(0.25)
+    agenda.add(10.1, "a")
+    agenda.add(10.3, "b")
+
+    assert agenda.next() == 10.25
+    assert agenda.take(10.25) == (41, ["a"])
+    assert agenda.next() == 10.5
+
+
 @given(st.lists(st.floats(0, 100)))
 def test_nothing_is_taken_early_nor_a_second_late(dues: list[float]) -> None:
     """Each item comes once, at a whole second that is its own or the next one."""
