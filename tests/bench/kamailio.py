@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING
 
 from phones import REALM
@@ -14,6 +15,7 @@ from processes import ServerProcess, free_port, listens
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+NEEDS = "the peer is missing: apt-get install kamailio kamailio-sqlite-modules kamailio-tls-modules"
 SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
 WRITE_BACK = 3
 """Seconds between the writes of db_mode 2; the default is 60."""
@@ -134,6 +136,7 @@ class Kamailio(ServerProcess):
         certificate: Path | None = None,
         key: Path | None = None,
     ) -> None:
+        _check_installed()
         directory.mkdir()
         self.flavour = flavour
         self.name = flavour.name
@@ -153,6 +156,13 @@ class Kamailio(ServerProcess):
             ["kamailio", "-DD", "-E", "-f", str(config), "-Y", str(directory), *memory, *allocator], directory
         )
         self.wait_until(lambda: listens(self.port))
+
+
+def _check_installed() -> None:
+    """Raise RuntimeError where a part of Kamailio is missing."""
+    modules = (any(Path("/usr/lib").glob(f"*/kamailio/modules/{name}.so")) for name in ("db_sqlite", "tls"))
+    if not (which("kamailio") and all(modules)):
+        raise RuntimeError(NEEDS)
 
 
 def _config(flavour: Flavour, port: int, url: str, secure: Mapping[str, str]) -> str:
