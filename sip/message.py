@@ -156,7 +156,7 @@ class Message:
 class Request(Message):
     """A SIP request."""
 
-    __slots__ = ("method", "uri", "version")
+    __slots__ = ("method", "uri", "version", "refusal")
 
     def __init__(
         self,
@@ -294,39 +294,40 @@ def _doubtful_request(line: str) -> Request:
 
 def _index(message: Message, lines: list[str]) -> None:
     fields = message._fields
-    names = _USUAL_NAMES
+    usual = _USUAL_NAMES
     if len(lines) > MAX_HEADER_LINES:
-        message.defect = message.defect or ParseError("too many header lines", status=400)
+        _fault(message, "too many header lines")
         del lines[MAX_HEADER_LINES:]
-    key: str | None = None
+    last = ""
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        last, key = key, names.get(name)
-        if key is None:
-            if line[:1] in _BLANKS and last is not None:
-                key = last
-                _unfold(message, fields[key], line)
+        if name not in usual:
+            if line[:1] in _BLANKS and last:
+                _unfold(message, fields[last], line)
                 continue
-            if not colon or not name or len(name) > MAX_NAME or name[0] in _BLANKS:
-                message.defect = message.defect or ParseError("malformed header line")
-                continue
-            key = header_name(name)
-        if not colon or len(value) > MAX_HEADER_LINE:
-            message.defect = message.defect or ParseError("malformed header line")
-            key = None
-        elif key in fields:
-            fields[key].append(value.strip())
+            name = header_name(name) if name and len(name) <= MAX_NAME and name[0] not in _BLANKS else ""
+        if not colon or not name or len(value) > MAX_HEADER_LINE:
+            _fault(message, "malformed header line")
+            last = ""
         else:
-            fields[key] = [value.strip()]
+            last = name
+            if name in fields:
+                fields[name].append(value.strip())
+            else:
+                fields[name] = [value.strip()]
 
 
 def _unfold(message: Message, values: list[str], line: str) -> None:
     """Add a line that begins with a blank to the one before (RFC 3261 7.3.1)."""
     unfolded = f"{values[-1]} {line.strip()}".strip()
     if len(unfolded) > MAX_HEADER_LINE:
-        message.defect = message.defect or ParseError("malformed header line")
+        _fault(message, "malformed header line")
     else:
         values[-1] = unfolded
+
+
+def _fault(message: Message, reason: str) -> None:
+    message.defect = message.defect or ParseError(reason)
 
 
 def _cut_body(message: Message, body: bytes) -> None:
@@ -353,12 +354,11 @@ def _checked(name: str, value: str) -> str:
 
 _BLANKS = (" ", "\t")
 _COPIED = ("Via", "From", "To", "Call-ID", "CSeq")
-_USUAL_NAMES = {
-    name: name
-    for name in (
+_USUAL_NAMES = frozenset(
+    {
         "Via", "From", "To", "Call-ID", "CSeq", "Contact", "Max-Forwards", "Expires", "Content-Length", "Content-Type",
         "User-Agent", "Authorization", "Allow", "Allow-Events", "Supported", "Accept", "Route", "Path", "Server",
         "Date", "WWW-Authenticate",
-    )
-}  # fmt: skip
+    }
+)  # fmt: skip
 """As nearly every phone spells them: one look-up, where others cost a call."""
