@@ -264,13 +264,11 @@ def parse_auth(text: str) -> tuple[str, dict[str, str]]:
 
 def _plain_params(text: str) -> dict[str, str] | None:
     """Read parameters as nearly every phone writes them, in a third of the time; None where it is not so simple."""
-    pieces: list[str] = _PLAIN_PARAM.split(text)
+    pieces: list[str | None] = _PLAIN_PARAM.split(text)
     if any(pieces[::4]):
         return None  # something stands between the parameters
-    names = pieces[1::4]
-    params = {
-        name: quoted or token or "" for name, quoted, token in zip(names, pieces[2::4], pieces[3::4], strict=True)
-    }
+    names, quoted, tokens = pieces[1::4], pieces[2::4], pieces[3::4]
+    params = {name or "": text or token or "" for name, text, token in zip(names, quoted, tokens, strict=True)}
     return params if len(params) == len(names) else None
 
 

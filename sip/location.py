@@ -13,12 +13,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from sip.agenda import Agenda
+from sip.flow import Flow  # noqa: TC001 - the compiled build evaluates it
+from sip.uri import Aor  # noqa: TC001 - the compiled build evaluates it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from sip.flow import Flow
-    from sip.uri import Aor
 
 
 class Reach(Enum):

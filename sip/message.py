@@ -156,7 +156,7 @@ class Message:
 class Request(Message):
     """A SIP request."""
 
-    __slots__ = ("method", "uri", "version", "refusal")
+    __slots__ = ("method", "uri", "version")
 
     def __init__(
         self,

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sip.errors import ParseError
+from sip.flow import Flow  # noqa: TC001 - the compiled build evaluates it
 from sip.headers import NameAddr, param_of, parse_seconds, quote
 from sip.location import Binding, BindingChanges, Reach
 from sip.message import Request, Response
-from sip.uri import SipUri, unescape
+from sip.uri import Aor, SipUri, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sip.flow import Flow
-    from sip.uri import Aor
 
 DEFAULT_EXPIRES: Final = 3600  # seconds, where neither the contact nor the request names any (RFC 3261 10.2.1.1)
 MAX_CONTACT: Final = 1024  # characters of a Contact value that we are asked to keep

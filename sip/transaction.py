@@ -6,15 +6,13 @@ has no row for is absorbed where a peer or a late timer can cause it, and a Loca
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the compiled build evaluates it
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sip.errors import LocalProtocolError
 from sip.timers import LINGER, T1, T2, T4, TIMER_C, Timer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class State(Enum):
