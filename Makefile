@@ -38,7 +38,7 @@ all-tests = told=$$(mktemp); $(PYTEST) tests/interop >$$told 2>&1 & beside=$$!; 
 	$(PYTEST) --ignore=tests/interop; here=$$?; wait $$beside; there=$$?; \
 	cat $$told; rm -f $$told; exit $$(( here | there ))
 
-.PHONY: help run test fuzz check demo peers baresip reference wheel lock audit deb package install uninstall clean
+.PHONY: help run test fuzz check demo peers baresip reference wheel compiled lock audit deb package install uninstall clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -71,6 +71,24 @@ reference: $(VENV)/installed ## write default.toml and the generated pages of do
 
 wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls dist
+
+# The tests that go through what is compiled; others make classes of their own out of it, or watch its Python.
+COMPILED = admission agenda connections digest endpoint guard location message nonce offenders registrar registration \
+	store_bindings timers torture torture_endpoint transaction trust uri via
+
+# Its sources are unpacked elsewhere, so that nothing compiled stays here, where it would be taken for them.
+compiled: $(VENV)/tested-with ## build the wheel with a REGISTER's way compiled into dist/compiled, and test it
+	@echo "== compiling" && rm -rf dist/compiled && $(BIN)/hatchling build --target sdist --directory dist/compiled >/dev/null
+	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(PIP) wheel --no-deps --wheel-dir dist/compiled dist/compiled/*.tar.gz \
+	    || { echo "!! it takes a C compiler and Python's headers:  apt-get install gcc python3-dev" >&2; exit 1; }
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && ls dist/compiled/*.whl \
+	&& $(BIN)/python -m venv --without-pip "$$scratch" \
+	&& site=$$("$$scratch/bin/python" -c 'import site; print(site.getsitepackages()[0])') \
+	&& $(BIN)/python -c 'import site; print(site.getsitepackages()[0])' >"$$site/tools.pth" \
+	&& $(PIP) install --no-deps --target "$$site" dist/compiled/*.whl && cd "$$scratch" \
+	&& bin/python -c 'import daemon.registration as it; assert it.__file__.endswith(".so"), it.__file__' \
+	&& bin/python -m pytest -p no:cacheprovider --config-file "$(CURDIR)/pyproject.toml" --rootdir "$(CURDIR)" \
+	    $(COMPILED:%="$(CURDIR)/tests/test_%.py")
 
 # The locks name every dependency, and what it needs, by version and hash, for all interpreters and machines at once.
 UV_COMPILE = $(BIN)/uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal \
