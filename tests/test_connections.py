@@ -13,9 +13,9 @@ from sip_user import LOCALHOST, WAIT, StreamPhone, User, our_request, request_te
 
 from sip.errors import SipError, TransportFailed
 from sip.flow import Address, Flow, Transport
+from sip.io.accept import Acceptor
 from sip.io.endpoint import Endpoint
 from sip.io.policy import EndpointPolicy
-from sip.io.tcp import tune
 from sip.patience import StreamLimits
 from sip.uri import SipUri
 
@@ -279,16 +279,32 @@ async def test_where_there_is_no_way_the_transport_fails(start: Start, uri: str)
         await endpoint.flow_to(SipUri.parse(uri))
 
 
-def test_sockets_do_not_wait_and_notice_when_the_peer_is_gone() -> None:
-    """TCP_NODELAY, keepalive probes, and a limit on what is not acknowledged."""
-    with socket.socket() as stream:
-        tune(stream)
-        options = (
-            (socket.IPPROTO_TCP, socket.TCP_NODELAY),
-            (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
-            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
-            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
-        )
+class _Idle(asyncio.Protocol):
+    """Keeps the connection."""
 
-        assert [1, 1, 120, 20, 60_000] == [stream.getsockopt(*option) for option in options]
+    transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+
+async def test_accepted_sockets_do_not_wait_and_notice_when_the_peer_is_gone() -> None:
+    """TCP_NODELAY, keepalive probes, and a limit on what is not acknowledged, as the listener has them."""
+    idle = _Idle()
+    acceptor = Acceptor(Address(LOCALHOST, 0), lambda _host: lambda: None, lambda _left: idle, patience=WAIT)
+    options = (
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+    )
+    _, writer = await asyncio.open_connection(*acceptor.local)
+    while idle.transport is None:
+        await asyncio.sleep(0)
+    accepted = idle.transport.get_extra_info("socket")
+
+    assert [1, 1, 120, 20, 60_000] == [accepted.getsockopt(*option) for option in options]
+    writer.close()
+    idle.transport.close()  # type: ignore[attr-defined]
+    await acceptor.close()

@@ -84,7 +84,6 @@ class Acceptor:
 
     async def _let_in(self, stream: socket.socket, leave: Callable[[], None]) -> None:
         try:
-            tune(stream)
             if self._context is None:
                 await self._loop.connect_accepted_socket(lambda: self._door(leave), stream)
             else:
@@ -105,7 +104,7 @@ def _listen(address: Address) -> socket.socket:
     listening = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
     with contextlib.ExitStack() as undo:
         undo.callback(listening.close)
-        listening.setblocking(False)
+        tune(listening)  # Linux gives all that is set here to the connections too
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if six:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
