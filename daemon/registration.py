@@ -92,6 +92,7 @@ class Registration:
         self._admission = Admission(policy.max_waiting)
         self._asking: deque[tuple[Request, ServerTransaction]] = deque()
         self._proven: deque[tuple[Request, ServerTransaction, Device]] = deque()
+        self._granted: deque[tuple[ServerTransaction, RegisterResult, float]] = deque()
         self._buffered = 0.0
         self._loop = asyncio.get_running_loop()
         self._date = ""
@@ -110,8 +111,8 @@ class Registration:
     def on_register(self, request: Request, transaction: ServerTransaction) -> None:
         """Answer a REGISTER soon, after its change is stored where it makes one.
 
-        Those of one turn of the loop are handled together, first who they are, then what they want: each step finds its
-        code and data in the processor's caches.
+        Those of one turn of the loop are handled together, first who they are, then what they want, then the answers:
+        each step finds its code and data in the processor's caches.
         """
         idle = not self._asking and not self._proven
         if idle:
@@ -137,16 +138,18 @@ class Registration:
         transaction.respond_and_forget(_come_again(request, after))
 
     def _work(self) -> None:
-        asking, proven = self._asking, self._proven
+        asking, proven, granted = self._asking, self._proven, self._granted
         until = now() + TURN  # the loop's own time may stand still for a whole turn
         try:
             while asking and now() < until:
                 self._prove(*asking.popleft())
             while proven:
                 self._register(*proven.popleft())
+            while granted:
+                self._succeeded(*granted.popleft())
         finally:
             # The others have their turn also where one failed, which the loop logs.
-            if asking or proven:
+            if asking or proven or granted:
                 self._loop.call_soon(self._work)
 
     def _prove(self, request: Request, transaction: ServerTransaction) -> None:
@@ -307,8 +310,8 @@ class Registration:
             return
 
         if not self._policy.wait_for_commit:
-            self._succeeded(transaction, result, moment)
             self._presence.change(result.changes, log_failure)
+            self._granted.append((transaction, result, moment))
             return
 
         def stored(failure: Exception | None) -> None:
