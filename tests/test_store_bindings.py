@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from api.ports import StoreUnavailable
 from daemon.store import Store
 from daemon.store import bindings as bindings_module
 from sip.flow import Address, Flow, Transport
+from sip.io.pool import TURN
 from sip.location import Binding, BindingChanges
 from sip.uri import Aor
 
@@ -237,3 +239,29 @@ async def test_what_nobody_owns_any_more_is_forgotten(store: Store) -> None:
     assert {loaded.aor for loaded in await store.bindings.load(anyone)} == {"ann@example.org", "böb@example.org"}
     assert await store.bindings.load(lambda _aor, _device_id: None) == []
     assert await store.bindings.load(anyone) == []
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_those_who_wait_are_told_in_turns(store_path: Path, loop: str) -> None:
+    """However much each does when it is told, others have their turns between."""
+
+    async def turns_of_others() -> int:
+        store = await Store.open(store_path)
+        told: list[int] = []
+        turns = 0
+
+        def done(_failure: Exception | None) -> None:
+            told.append(turns)
+            until = time.monotonic() + TURN / 2
+            while time.monotonic() < until:
+                pass
+
+        for name in range(20):
+            store.bindings.save(BindingChanges(put=(binding(f"u{name}"),)), done)
+        while len(told) < 20:
+            turns += 1
+            await asyncio.sleep(0)
+        await store.close()
+        return told[-1] - told[0]
+
+    assert pytest.importorskip(loop).run(turns_of_others()) >= 5
