@@ -64,6 +64,7 @@ class Presence:
         self._flow_grace = flow_grace
         self._listeners: dict[Happening, list[Listener]] = {happening: [] for happening in Happening}
         self._loop = asyncio.get_running_loop()
+        self._log = log.bind()  # which need not be looked up for every refresh
 
     def subscribe(self, listener: Listener, *happenings: Happening) -> None:
         """Call the listener for these happenings from now on; for all of them where none is named."""
@@ -244,7 +245,7 @@ class Presence:
             if binding.first_registered == binding.registered_at:
                 self._note(Happening.REGISTERED, binding)
             else:
-                log.debug(Happening.REFRESHED.value, device_id=binding.device_id, call_id=binding.call_id)
+                self._log.debug(Happening.REFRESHED.value, device_id=binding.device_id, call_id=binding.call_id)
                 self._tell(Happening.REFRESHED, binding)
 
     def _note(self, happening: Happening, binding: Binding) -> None:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 class Transport(Enum):
     """The transports of a Via, in its own spelling (RFC 3261 20.42, RFC 7118)."""
 
+    __hash__ = object.__hash__  # flows are keys; Enum's own hash is written in Python
+
     UDP = "UDP"
     TCP = "TCP"
     TLS = "TLS"

@@ -147,7 +147,7 @@ def _bind(
         if wish.expires == 0:
             removed += [standing] if standing else []
             continue
-        binding = _binding(request, wish, standing, policy, who, now)
+        binding = _binding(request, cseq, wish, standing, policy, who, now)
         if standing is not None and standing.key != binding.key:
             removed.append(standing)
         put = [other for other in put if other.key != binding.key] if put else put
@@ -163,7 +163,13 @@ def _bind(
 
 
 def _binding(
-    request: Request, wish: _Wish, standing: Binding | None, policy: RegistrarPolicy, who: Registrant, now: float
+    request: Request,
+    cseq: int,
+    wish: _Wish,
+    standing: Binding | None,
+    policy: RegistrarPolicy,
+    who: Registrant,
+    now: float,
 ) -> Binding:
     longest = min(wish.expires, policy.max_expires)
     granted = max(policy.min_expires, longest - int(longest * policy.expires_jitter * who.chance))
@@ -174,7 +180,7 @@ def _binding(
         contact=wish.uri,
         flow=who.flow,
         call_id=request.call_id,
-        cseq=request.cseq.number,
+        cseq=cseq,
         expires_at=now + granted,
         granted=granted,
         first_registered=standing.first_registered if standing else now,
