@@ -139,11 +139,12 @@ class Registration:
 
     def _work(self) -> None:
         asking, proven, granted = self._asking, self._proven, self._granted
-        until = now() + TURN  # the loop's own time may stand still for a whole turn
         try:
+            until = now() + TURN  # the loop's own time may stand still for a whole turn
             while asking and now() < until:
                 self._prove(*asking.popleft())
-            while proven:
+            until = now() + TURN
+            while proven and now() < until:
                 self._register(*proven.popleft())
             while granted:
                 self._succeeded(*granted.popleft())
