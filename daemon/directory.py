@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from api.ports import Kind
 from daemon.store.records import json_at
+from sip.aor import Aor
 from sip.digest import Algorithm, Credentials
 from sip.nonce import NonceCounts
-from sip.uri import Aor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

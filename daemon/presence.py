@@ -16,9 +16,9 @@ import structlog
 
 from api.body import mend
 from api.ports import GREGORIAN_EPOCH, Registration
+from sip.aor import Aor
 from sip.errors import ParseError
 from sip.location import Binding, BindingChanges, LocationTable
-from sip.uri import Aor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from api.ports import Document
     from daemon.directory import Device, Directory
     from daemon.presence import Presence
+    from sip.aor import Aor
     from sip.io.endpoint import Endpoint
-    from sip.uri import Aor
     from sip.vendors import VendorTable
 
 log = structlog.get_logger(__name__)

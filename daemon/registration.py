@@ -15,6 +15,7 @@ from daemon.directory import Standing
 from daemon.figures import Histogram
 from daemon.presence import Happening, log_failure, now
 from sip.admission import Admission, retry_after
+from sip.aor import Aor
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
 from sip.io.pool import TURN
@@ -22,7 +23,7 @@ from sip.message import Response
 from sip.nonce import SALT_BYTES, NonceCounts
 from sip.offenders import Offenders
 from sip.registrar import Registrant, RegistrarPolicy, addressee, is_repeated, list_bindings, process_register
-from sip.uri import Aor, SipUri
+from sip.uri import SipUri
 from sip.vendor import Quirk
 
 if TYPE_CHECKING:

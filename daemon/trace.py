@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from api.ports import GREGORIAN_EPOCH, TooManyTraces, Trace
+from sip.aor import Aor
 from sip.digest import parse_auth
 from sip.errors import ParseError
 from sip.headers import NameAddr
 from sip.message import parse_message
-from sip.uri import Aor, SipUri, unescape
+from sip.uri import SipUri, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

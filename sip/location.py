@@ -13,8 +13,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from sip.agenda import Agenda
+from sip.aor import Aor  # noqa: TC001 - the compiled build evaluates it
 from sip.flow import Flow  # noqa: TC001 - the compiled build evaluates it
-from sip.uri import Aor  # noqa: TC001 - the compiled build evaluates it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

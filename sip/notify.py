@@ -15,7 +15,7 @@ from sip.route import way_along
 from sip.uri import SipUri, escape_user
 
 if TYPE_CHECKING:
-    from sip.uri import Aor
+    from sip.aor import Aor
     from sip.vendor import NotifyForm
 
 MAX_VALUE: Final = 256  # characters of an Event or Content-Type; the longest in use has under 80

@@ -9,12 +9,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sip.aor import Aor  # noqa: TC001 - the compiled build evaluates it
 from sip.errors import ParseError
 from sip.flow import Flow  # noqa: TC001 - the compiled build evaluates it
 from sip.headers import NameAddr, param_of, parse_seconds, quote
 from sip.location import Binding, BindingChanges, Reach
 from sip.message import Request, Response
-from sip.uri import Aor, SipUri, unescape
+from sip.uri import SipUri, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

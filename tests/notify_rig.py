@@ -15,12 +15,12 @@ from daemon.presence import Presence, log_failure, now
 from daemon.store import Store
 from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
+from sip.aor import Aor
 from sip.digest import parse_auth
 from sip.flow import Address, Flow, Transport
 from sip.io.endpoint import Endpoint
 from sip.location import Binding, BindingChanges, Reach
 from sip.message import Request, Response, parse_message
-from sip.uri import Aor
 from sip.vendors import VendorTable
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sip.uri import Aor
+from sip.aor import Aor
 
 
 class Owner(NamedTuple):

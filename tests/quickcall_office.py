@@ -16,10 +16,10 @@ from daemon.extensions import Extensions
 from daemon.media import MediaModes
 from daemon.quickcall import Quickcalls
 from daemon.targets import Targets
+from sip.aor import Aor
 from sip.calllimits import CallLimits
 from sip.location import Binding
 from sip.message import Request
-from sip.uri import Aor
 from sip.vendors import VendorTable
 
 if TYPE_CHECKING:

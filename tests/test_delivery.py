@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from sip.aor import Aor
 from sip.delivery import MOVES, Delivery, DeliveryState, Input, Phase, Watch
 from sip.errors import LocalProtocolError
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding
-from sip.uri import Aor
 
 NOW = 1000.0
 WINDOW = 300.0

@@ -10,8 +10,8 @@ import pytest
 
 from api.ports import Document, Draft, JsonObject, Kind
 from daemon.directory import Device, Directory, Standing
+from sip.aor import Aor
 from sip.digest import Algorithm
-from sip.uri import Aor
 
 if TYPE_CHECKING:
     from daemon.store import Store

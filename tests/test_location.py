@@ -8,9 +8,9 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sip.aor import Aor
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding, BindingChanges, LocationTable, Reach
-from sip.uri import Aor
 
 FLOW = Flow(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40000))
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sip.aor import Aor
 from sip.errors import LocalProtocolError, ParseError
 from sip.message import Request, parse_message
 from sip.notify import MAX_BODY, NotifyOrigin, NotifyTarget, check_sync, notify, notify_faults, request_uri
-from sip.uri import Aor
 from sip.vendor import NotifyForm
 
 ORIGIN = NotifyOrigin(call_id="c1@roost", from_tag="f1", contact="<sip:203.0.113.1:5060>")

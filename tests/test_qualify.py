@@ -14,11 +14,11 @@ from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
 from daemon.presence import Happening, Presence, now
 from daemon.qualify import BATCH, Qualifier
+from sip.aor import Aor
 from sip.flow import Address, Flow, Transport
 from sip.io.endpoint import Endpoint
 from sip.location import Binding, BindingChanges, Reach
 from sip.message import Request, Response, parse_message
-from sip.uri import Aor
 from sip.vendors import VendorTable
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from sip.aor import Aor
 from sip.flow import Address, Flow, Transport
 from sip.headers import NameAddr
 from sip.location import Binding, LocationTable
 from sip.message import Request, parse_message
 from sip.registrar import MAX_PATH, MAX_WISHES, RegisterResult, Registrant, RegistrarPolicy, process_register
-from sip.uri import Aor
 
 AOR = Aor("bob@acme.test")
 FLOW = Flow(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40000))

@@ -17,10 +17,10 @@ from structlog.testing import capture_logs
 from api.ports import Document, Kind
 from daemon.presence import now
 from daemon.store import Store
+from sip.aor import Aor
 from sip.digest import Algorithm, Credentials
 from sip.location import Reach
 from sip.offenders import SILENCE_AFTER
-from sip.uri import Aor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sip.aor import Aor
 from sip.errors import ParseError
 from sip.flow import Address, Flow, Transport
 from sip.headers import NameAddr
@@ -14,7 +15,6 @@ from sip.location import Binding
 from sip.notify import NotifyOrigin, NotifyTarget, notify
 from sip.ping import build_ping
 from sip.route import way_along
-from sip.uri import Aor
 
 if TYPE_CHECKING:
     from sip.message import Request

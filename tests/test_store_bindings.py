@@ -13,10 +13,10 @@ from owners import anyone
 from api.ports import StoreUnavailable
 from daemon.store import Store
 from daemon.store import bindings as bindings_module
+from sip.aor import Aor
 from sip.flow import Address, Flow, Transport
 from sip.io.pool import TURN
 from sip.location import Binding, BindingChanges
-from sip.uri import Aor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -26,7 +26,7 @@ from api.ports import Draft, Kind
 from daemon.store import Store
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding, BindingChanges
-from sip.uri import Aor
+from sip.aor import Aor
 
 
 async def main():

@@ -13,11 +13,11 @@ from notify_rig import REALM, Rig
 
 from daemon.directory import Device
 from daemon.presence import log_failure, now
+from sip.aor import Aor
 from sip.delivery import DeliveryState
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding, BindingChanges
 from sip.message import Request, Response, parse_message
-from sip.uri import Aor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sip.aor import Aor
 from sip.errors import ParseError
-from sip.uri import MAX_URI, MEMO_LENGTH, Aor, Params, SipUri, escape_user, unescape
+from sip.uri import MAX_URI, MEMO_LENGTH, Params, SipUri, escape_user, unescape
 
 
 @pytest.mark.parametrize(

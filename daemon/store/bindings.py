@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import aiosqlite
 
     from daemon.store.database import Database, Row
+    from sip.aor import Aor
     from sip.location import BindingChanges
-    from sip.uri import Aor
 
     Done: TypeAlias = Callable[[Exception | None], None]
     Key: TypeAlias = tuple[Aor, str, str, int]
