@@ -117,7 +117,7 @@ class Registration:
         """
         idle = not self._asking and not self._proven
         if idle:
-            self._buffered = self._endpoint.backlog
+            self._look_at_buffer()
         if not self._admission.admits(self.waiting, self._buffered, signed="Authorization" in request.names()):
             self._put_off(request, transaction)
             return
@@ -131,6 +131,10 @@ class Registration:
         unstored = self._presence.waiting if self._policy.wait_for_commit else 0
         return len(self._asking) + len(self._proven) + unstored
 
+    def _look_at_buffer(self) -> None:
+        """Note how much waits to be read, once for all that come in a turn: it changes only when they are read."""
+        self._buffered = self._endpoint.backlog
+
     def _put_off(self, request: Request, transaction: ServerTransaction) -> None:
         self.outcomes["overloaded"] += 1
         if self._admission.should_tell(now()):
@@ -140,6 +144,7 @@ class Registration:
 
     def _work(self) -> None:
         asking, proven, granted = self._asking, self._proven, self._granted
+        self._look_at_buffer()
         try:
             until = now() + TURN  # the loop's own time may stand still for a whole turn
             while asking and now() < until:
