@@ -301,6 +301,19 @@ def test_no_text_raises_anything_but_a_parse_error(text: str) -> None:
         assert address == NameAddr.parse(str(address))
 
 
+@given(st.text() | st.from_regex(r'("[^"]*" ?|[a-z ]*)<?sip:[a-z@]*>?(;[a-z]+(="?[^"]*"?)?)*'))
+def test_an_address_is_refused_whether_it_is_read_or_only_checked(text: str) -> None:
+    refusals = []
+    for look in (NameAddr.parse, NameAddr.check):
+        try:
+            look(text)
+        except ParseError as fault:
+            refusals.append(fault.reason)
+
+    assert len(refusals) in (0, 2)
+    assert len(set(refusals)) <= 1
+
+
 @pytest.mark.parametrize(
     "head", ["", "a", '"', '"a"', "<", "<sip:a@h>", "<sip:a@h>;a", '<sip:a@h>;a="', "sip:a;b", "1 "]
 )
@@ -315,6 +328,8 @@ def test_long_value_of_one_repeated_piece_is_read_fast(head: str, unit: str) -> 
         split_values(text + end)
         with suppress(ParseError):
             NameAddr.parse(text + end)
+        with suppress(ParseError):
+            NameAddr.check(text + end)
         with suppress(ParseError):
             CSeq.parse(text + end)
 

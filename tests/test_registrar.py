@@ -5,11 +5,20 @@ from __future__ import annotations
 import pytest
 
 from sip.aor import Aor
+from sip.errors import ParseError
 from sip.flow import Address, Flow, Transport
 from sip.headers import NameAddr
 from sip.location import Binding, LocationTable
 from sip.message import Request, parse_message
-from sip.registrar import MAX_PATH, MAX_WISHES, RegisterResult, Registrant, RegistrarPolicy, process_register
+from sip.registrar import (
+    MAX_PATH,
+    MAX_WISHES,
+    RegisterResult,
+    Registrant,
+    RegistrarPolicy,
+    addressee,
+    process_register,
+)
 
 AOR = Aor("bob@acme.test")
 FLOW = Flow(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40000))
@@ -42,6 +51,33 @@ class Registrar:
 
     def bindings(self, now: float = 0.0) -> tuple[Binding, ...]:
         return self.table.bindings(AOR, now)
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "<sip:Bob@ACME.test>",
+        "\"Bob <x>, 'y'\" <sips:bob@acme.test>",
+        "sip:bob@acme.test",
+        "<sip:b%6Fb@acme.test:5070;transport=tcp>;tag=1",
+        "<SIP:bob:secret@acme.test?a=b>",
+        "Bob <sip:bob@acme.test> ",
+    ],
+)
+def test_who_registers_is_named_in_many_ways(to: str) -> None:
+    request = _register()
+    request.set("To", to)
+
+    assert ("bob", "acme.test") == addressee(request)
+
+
+@pytest.mark.parametrize("to", ["<sip:acme.test>", "<tel:+123>", "<sip:bob@acme.test", '"Bob" <sip:b<ob@acme.test>'])
+def test_who_registers_must_be_named(to: str) -> None:
+    request = _register()
+    request.set("To", to)
+
+    with pytest.raises(ParseError):
+        addressee(request)
 
 
 def test_a_contact_is_bound_and_listed_with_its_expiry() -> None:
