@@ -48,7 +48,7 @@ class SourceGuard:
         """Take one message of the source from its bucket; False where that is empty."""
         if not self._cost or self._trusted.has(host, now):
             return True
-        source = source_of(host) if ":" in host else host
+        source = source_of(host)
         full_at = self._young.get(source)
         if full_at is None:
             full_at = self._meet(source, now)

@@ -27,7 +27,7 @@ class TrustedSources:
 
     def add(self, host: str, until: float, now: float) -> None:
         """Trust the source of this address as long as that, unless it is for longer already."""
-        source = source_of(host) if ":" in host else host
+        source = source_of(host)
         standing = self._until.get(source)
         if standing is not None:
             if standing < until:
@@ -37,7 +37,7 @@ class TrustedSources:
 
     def has(self, host: str, now: float) -> bool:
         """Return whether a phone is registered at the source of this address."""
-        return self._until.get(source_of(host) if ":" in host else host, now) > now
+        return self._until.get(source_of(host), now) > now
 
     def _drop_stale(self, now: float) -> bool:
         if now - self._swept < SWEEP_EVERY:
@@ -47,10 +47,12 @@ class TrustedSources:
         return len(self._until) < MAX_TRUSTED
 
 
-@lru_cache(maxsize=8192)
 def source_of(host: str) -> str:
     """Return what is limited and trusted as one: an IPv4 address itself, the /64 of an IPv6 address."""
-    if ":" not in host:
-        return host
+    return _network_of(host) if ":" in host else host
+
+
+@lru_cache(maxsize=8192)
+def _network_of(host: str) -> str:
     address = ip_address(host)
     return host if address.is_loopback else str(IPv6Network((int(address) >> 64 << 64, 64)))
