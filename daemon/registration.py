@@ -94,7 +94,6 @@ class Registration:
         self._asking: deque[tuple[Request, ServerTransaction]] = deque()
         self._proven: deque[tuple[Request, ServerTransaction, Device]] = deque()
         self._granted: deque[tuple[ServerTransaction, RegisterResult, float]] = deque()
-        self._buffered = 0.0
         self._loop = asyncio.get_running_loop()
         self._date = ""
         self._date_of = -1
@@ -115,13 +114,10 @@ class Registration:
         Those of one turn of the loop are handled together, first who they are, then what they want, then the answers:
         each step finds its code and data in the processor's caches.
         """
-        idle = not self._asking and not self._proven
-        if idle:
-            self._look_at_buffer()
-        if not self._admission.admits(self.waiting, self._buffered, signed="Authorization" in request.names()):
+        if not self._admission.admits(self.waiting, self._endpoint.backlog, signed="Authorization" in request.names()):
             self._put_off(request, transaction)
             return
-        if idle:
+        if not self._asking and not self._proven:
             self._loop.call_soon(self._work)
         self._asking.append((request, transaction))
 
@@ -131,20 +127,15 @@ class Registration:
         unstored = self._presence.waiting if self._policy.wait_for_commit else 0
         return len(self._asking) + len(self._proven) + unstored
 
-    def _look_at_buffer(self) -> None:
-        """Note how much waits to be read, once for all that come in a turn: it changes only when they are read."""
-        self._buffered = self._endpoint.backlog
-
     def _put_off(self, request: Request, transaction: ServerTransaction) -> None:
         self.outcomes["overloaded"] += 1
         if self._admission.should_tell(now()):
-            log.warning("registration.overloaded", waiting=self.waiting, buffered=round(self._buffered, 2))
+            log.warning("registration.overloaded", waiting=self.waiting, buffered=round(self._endpoint.backlog, 2))
         after = self._admission.retry_after(now(), random.random())  # noqa: S311 - spreads load
         transaction.respond_and_forget(_come_again(request, after))
 
     def _work(self) -> None:
         asking, proven, granted = self._asking, self._proven, self._granted
-        self._look_at_buffer()
         try:
             until = now() + TURN  # the loop's own time may stand still for a whole turn
             while asking and now() < until:
