@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
@@ -18,7 +17,7 @@ from sip.admission import Admission, retry_after
 from sip.aor import Aor
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
-from sip.io.pool import TURN
+from sip.io.turn import this_turn
 from sip.message import Response
 from sip.nonce import SALT_BYTES, NonceCounts
 from sip.offenders import Offenders
@@ -91,10 +90,10 @@ class Registration:
         self._offenders = Offenders(endpoint.trusted)
         self._nobody = NonceCounts()
         self._admission = Admission(policy.max_waiting)
-        self._asking: deque[tuple[Request, ServerTransaction]] = deque()
-        self._proven: deque[tuple[Request, ServerTransaction, Device]] = deque()
-        self._granted: deque[tuple[ServerTransaction, RegisterResult, float]] = deque()
-        self._loop = asyncio.get_running_loop()
+        turn = this_turn()
+        self._asking = turn.line(self._prove)
+        self._proven = turn.line(self._register)
+        self._granted = turn.line(self._succeeded)
         self._date = ""
         self._date_of = -1
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
@@ -117,9 +116,7 @@ class Registration:
         if not self._admission.admits(self.waiting, self._endpoint.backlog, signed="Authorization" in request.names()):
             self._put_off(request, transaction)
             return
-        if not self._asking and not self._proven:
-            self._loop.call_soon(self._work)
-        self._asking.append((request, transaction))
+        self._asking.put((request, transaction))
 
     @property
     def waiting(self) -> int:
@@ -134,24 +131,9 @@ class Registration:
         after = self._admission.retry_after(now(), random.random())  # noqa: S311 - spreads load
         transaction.respond_and_forget(_come_again(request, after))
 
-    def _work(self) -> None:
-        asking, proven, granted = self._asking, self._proven, self._granted
-        try:
-            until = now() + TURN  # the loop's own time may stand still for a whole turn
-            while asking and now() < until:
-                self._prove(*asking.popleft())
-            until = now() + TURN
-            while proven and now() < until:
-                self._register(*proven.popleft())
-            while granted:
-                self._succeeded(*granted.popleft())
-        finally:
-            # The others have their turn also where one failed, which the loop logs.
-            if asking or proven or granted:
-                self._loop.call_soon(self._work)
-
-    def _prove(self, request: Request, transaction: ServerTransaction) -> None:
+    def _prove(self, asking: tuple[Request, ServerTransaction]) -> None:
         """Find the device that a REGISTER comes from, or answer it at once."""
+        request, transaction = asking
         try:
             user, host = addressee(request)
         except ParseError as fault:
@@ -164,7 +146,7 @@ class Registration:
             return
         device = self._authenticate(request, transaction, user, realm)
         if device is not None:
-            self._proven.append((request, transaction, device))
+            self._proven.put((request, transaction, device))
 
     def is_welcome(self, request: Request, flow: Flow) -> bool:
         """Tell whether the sender gets an answer: not who guessed passwords, nor strangers where they are dropped.
@@ -297,7 +279,8 @@ class Registration:
         response.add("WWW-Authenticate", challenge(realm, nonce, algorithm, stale=stale))
         transaction.respond_and_forget(response)
 
-    def _register(self, request: Request, transaction: ServerTransaction, device: Device) -> None:
+    def _register(self, proven: tuple[Request, ServerTransaction, Device]) -> None:
+        request, transaction, device = proven
         moment = now()
         who = Registrant(device.aor, device.account_id, device.device_id, transaction.flow, random.random())  # noqa: S311 - spreads load
         bindings = self._presence.table.bindings(device.aor, moment)
@@ -309,12 +292,12 @@ class Registration:
 
         if not self._policy.wait_for_commit:
             self._presence.change(result.changes, log_failure)
-            self._granted.append((transaction, result, moment))
+            self._granted.put((transaction, result, moment))
             return
 
         def stored(failure: Exception | None) -> None:
             if failure is None:
-                self._succeeded(transaction, result, moment)
+                self._succeeded((transaction, result, moment))
                 return
             self.outcomes["not_stored"] += 1
             facts = {"device_id": device.device_id, "call_id": request.call_id, "source": str(transaction.flow)}
@@ -340,7 +323,8 @@ class Registration:
         self._presence.when_stored(stored)
         return True
 
-    def _succeeded(self, transaction: ServerTransaction, result: RegisterResult, began: float) -> None:
+    def _succeeded(self, granted: tuple[ServerTransaction, RegisterResult, float]) -> None:
+        transaction, result, began = granted
         if result.changes.put:
             self._answer_and_forget(transaction, result.response)
         else:

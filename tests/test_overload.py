@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from registrar_rig import Server
 from sip_user import LOCALHOST, request_text
 
 from sip.flow import Address, Flow, Transport
+from sip.io.turn import TURN, this_turn
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
-
-async def test_the_buffer_is_looked_at_anew_while_some_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_buffer_is_looked_at_anew_while_some_wait(tmp_path: Path) -> None:
     """In a storm there is always one that waits from the turn before."""
     async with Server(tmp_path / "roost.db") as server:
         await server.add_bob()
         (listener,) = server.endpoint._udp.values()
-        monkeypatch.setattr("daemon.registration.TURN", -1.0)  # no turn gets anything done
+        busy = this_turn().line(lambda _: time.sleep(TURN))
+        for number in range(20):
+            busy.put(number)  # a turn each, in which nothing else gets done
         await _receive(server, 1)
         listener.backlog = 1.0
         await asyncio.sleep(0)
         await _receive(server, 2)
-        monkeypatch.undo()
 
         assert 1 == server.registration.outcomes["overloaded"]
         assert 1 == server.registration.waiting

@@ -15,7 +15,7 @@ from daemon.store import Store
 from daemon.store import bindings as bindings_module
 from sip.aor import Aor
 from sip.flow import Address, Flow, Transport
-from sip.io.pool import TURN
+from sip.io.turn import TURN
 from sip.location import Binding, BindingChanges
 
 if TYPE_CHECKING:

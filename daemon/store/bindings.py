@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import deque
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from api.ports import StoreUnavailable
 from sip.flow import Address, Flow, Transport
-from sip.io.pool import TURN
+from sip.io.turn import this_turn
 from sip.location import Binding
 
 if TYPE_CHECKING:
@@ -87,7 +85,7 @@ class StoredBindings:
         self._wall = wall
         self._monotonic = monotonic
         self._open: _Batch | None = None
-        self._settled: deque[tuple[Done, Exception | None]] = deque()
+        self._settled = this_turn().line(self._tell)
         self.waiting = 0
         """How many callers of `save` have not been told yet."""
 
@@ -151,24 +149,13 @@ class StoredBindings:
             self._open = None
         error = future.exception()
         reason = error if isinstance(error, Exception) else None
-        if not self._settled:
-            future.get_loop().call_soon(self._tell, future.get_loop())
-        self._settled.extend((done, reason) for done in batch.waiting)
+        for done in batch.waiting:
+            self._settled.put((done, reason))
 
-    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Call who waited, for a turn of the loop, and the rest in later ones."""
-        settled, until = self._settled, monotonic() + TURN  # the loop's own time may stand still for a whole turn
-        try:
-            while settled:
-                done, reason = settled.popleft()
-                self.waiting -= 1
-                done(reason)
-                if monotonic() > until:
-                    break
-        finally:
-            # The others have their turn also where one failed, which the loop logs.
-            if settled:
-                loop.call_soon(self._tell, loop)
+    def _tell(self, settled: tuple[Done, Exception | None]) -> None:
+        done, reason = settled
+        self.waiting -= 1
+        done(reason)
 
 
 async def _execute(sql: str, parameters: Sequence[object], connection: aiosqlite.Connection) -> None:

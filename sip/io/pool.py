@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sip.errors import TransportFailed
 from sip.flow import Address, Flow, Transport
 from sip.io.host import read_address
+from sip.io.turn import this_turn
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from sip.io.turn import Line
     from sip.patience import StreamLimits
 
 MAX_UNSENT: Final = 131_072  # bytes that wait for a peer which does not read: two of the largest messages
-
-TURN: Final = 0.002  # seconds that one step of what came together may take; a turn of the loop has four such steps
 
 _serials = itertools.count(1)
 
@@ -49,7 +49,10 @@ class ConnectionPool:
         self.receive = receive
         self.unframed = 0
         """How many connections were closed because their stream could not be cut into messages."""
-        self._lost = lost
+        turn = this_turn()
+        self.hearing: Line[Callable[[], None]] = turn.line(_hear)
+        """Connections where messages have come; each hands on one when it is called, and comes again for the next."""
+        self._lost = turn.line(lost)
         self._connections: dict[Flow, Connection] = {}
         self._opened: dict[tuple[Address, str], Flow] = {}
         self._closing = False
@@ -67,7 +70,7 @@ class ConnectionPool:
     def forget(self, flow: Flow) -> None:
         """Drop a connection that is gone."""
         if self._connections.pop(flow, None) is not None and not self._closing:
-            self._lost(flow)
+            self._lost.put(flow)
 
     def send(self, data: bytes, flow: Flow) -> None:
         """Write to the flow's own connection. Raises TransportFailed where that is gone."""
@@ -96,6 +99,10 @@ class ConnectionPool:
         self._closing = True
         for connection in list(self._connections.values()):
             connection.abort()
+
+
+def _hear(hand_on: Callable[[], None]) -> None:
+    hand_on()
 
 
 def flow_of(kind: Transport, transport: asyncio.BaseTransport) -> Flow | None:

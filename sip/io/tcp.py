@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from sip.errors import ParseError, TransportFailed
 from sip.io.host import socket_address
-from sip.io.pool import MAX_UNSENT, TURN, flow_of
+from sip.io.pool import MAX_UNSENT, flow_of
 from sip.io.secure import SecureStream
 from sip.patience import Patience
 from sip.stream import PONG, StreamFramer
@@ -35,8 +34,8 @@ class StreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("_alarm", "_alarm_at", "_busy", "_framer", "_inbox", "_last_traffic", "_left", "_loop", "_patience", "_pool"),
-        *("_stall", "_transport", "flow"),
+        *("_alarm", "_alarm_at", "_behind", "_framer", "_heard", "_inbox", "_last_traffic", "_left", "_loop"),
+        *("_patience", "_pool", "_stall", "_transport", "flow"),
     )
 
     def __init__(self, pool: ConnectionPool, left: Callable[[], None]) -> None:
@@ -51,7 +50,8 @@ class StreamConnection(asyncio.Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0  # not asked of the handle: uvloop's has no when() where the time was past
         self._stall: asyncio.TimerHandle | None = None
-        self._busy = False
+        self._heard = False  # whether the pool will come for what is in the inbox
+        self._behind = False  # whether more comes than is handed on
         self.flow: Flow | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,12 +79,14 @@ class StreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Cut messages out of the stream and hand each on."""
         self._last_traffic = self._loop.time()
+        if self._inbox:
+            self._behind = True
+            self._adjust_reading()
         self._cut(data)
         if self._alarm is not None and self._due() < self._alarm_at:
             self._alarm.cancel()
             self._watch()
-        if not self._busy:
-            self._work()
+        self._be_heard()
 
     def pause_writing(self) -> None:
         """Read nothing more from a peer that does not read, and close if that lasts."""
@@ -96,8 +98,7 @@ class StreamConnection(asyncio.Protocol):
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-        if not self._busy:
-            self._work()
+        self._be_heard()
         self._adjust_reading()
 
     def send(self, data: bytes) -> None:
@@ -126,34 +127,33 @@ class StreamConnection(asyncio.Protocol):
         self._inbox += cut
         self._patience.heard(self._last_traffic, whole=any(cut), waiting=self._framer.waiting)
 
-    def _work(self) -> None:
-        """Hand on what has come: for a turn, and the rest in later turns of the loop."""
-        inbox = self._inbox
-        until = monotonic() + TURN  # the loop's own time may stand still for a whole turn
-        while inbox:
-            if self.flow is None or self._transport is None or self._transport.is_closing():
-                return
-            if self._stall is not None:
-                break
-            message = inbox.pop(0)
-            if message:
-                self._pool.receive(message, self.flow)
-            else:
-                self._transport.write(PONG)
-            if monotonic() > until:
-                break
-        if not inbox and self._framer.more:
+    def _be_heard(self) -> None:
+        if self._inbox and not self._heard and self._stall is None:
+            self._heard = True
+            self._pool.hearing.put(self._hand_on)
+
+    def _hand_on(self) -> None:
+        """Hand on one message that has come, so that those of other connections are between it and the next."""
+        self._heard = False
+        if self.flow is None or self._transport is None or self._transport.is_closing() or self._stall is not None:
+            return
+        message = self._inbox.pop(0)
+        if message:
+            self._pool.receive(message, self.flow)
+        else:
+            self._transport.write(PONG)
+        if not self._inbox and self._framer.more:
             self._cut(b"")
-        was_busy, self._busy = self._busy, bool(inbox) and self._stall is None
-        if self._busy:
-            self._loop.call_soon(self._work)
-        if self._busy != was_busy:
+        if self._inbox:
+            self._be_heard()
+        elif self._behind:
+            self._behind = False
             self._adjust_reading()
 
     def _adjust_reading(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if self._busy or self._stall is not None:
+        if self._behind or self._stall is not None:
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
