@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,7 +45,7 @@ def build(path: Path, migrations: Sequence[Migration]) -> Path:
     async def work() -> None:
         prepare_file(path)
         connection = await connect(path, WRITER_PRAGMAS)
-        await migrate(connection, path, migrations)
+        await connection.run(partial(migrate, path=path, migrations=migrations))
         await connection.close()
 
     asyncio.run(work())

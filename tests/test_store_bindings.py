@@ -19,10 +19,9 @@ from sip.io.turn import TURN
 from sip.location import Binding, BindingChanges
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-    import aiosqlite
 
     from tests.conftest import HandClock
 
@@ -177,8 +176,8 @@ async def test_changes_that_come_during_a_commit_go_together_into_the_next(store
     """A thousand REGISTERs cost a few transactions, not a thousand."""
     statements: list[str] = []
 
-    async def trace(connection: aiosqlite.Connection) -> None:
-        await connection.set_trace_callback(statements.append)
+    def trace(connection: sqlite3.Connection) -> None:
+        connection.set_trace_callback(statements.append)
 
     await store.bindings._database.write(trace)
     for number in range(1000):
@@ -194,8 +193,8 @@ async def test_changes_that_come_during_a_commit_go_together_into_the_next(store
 async def test_failed_batch_is_told_to_all_and_stores_nothing(store: Store) -> None:
     """The registrar answers 503, and the next batch is tried."""
 
-    async def forbid(statement: str, connection: aiosqlite.Connection) -> None:
-        await connection.execute_fetchall(statement)
+    def forbid(statement: str, connection: sqlite3.Connection) -> None:
+        connection.execute(statement).fetchall()
 
     await store.bindings._database.write(partial(forbid, "PRAGMA query_only = ON"))
     errors: list[Exception | None] = []

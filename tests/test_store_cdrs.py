@@ -10,6 +10,7 @@ from api.ports import CdrQuery, Leg
 from daemon.store import Store
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
 ACCOUNT = "a" * 32
@@ -82,9 +83,9 @@ async def test_keys_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
     store.cdrs.keep([leg()])
     await store.cdrs.written()
 
-    async def add_key(connection: Any) -> None:
-        ((text,),) = await connection.execute_fetchall("SELECT leg FROM cdrs")
-        await connection.execute("UPDATE cdrs SET leg = ?", (orjson.dumps({**orjson.loads(text), "later": 1}),))
+    def add_key(connection: sqlite3.Connection) -> None:
+        ((text,),) = connection.execute("SELECT leg FROM cdrs").fetchall()
+        connection.execute("UPDATE cdrs SET leg = ?", (orjson.dumps({**orjson.loads(text), "later": 1}),))
 
     await store._database.write(add_key)
     found = await store.cdrs.page(CdrQuery(ACCOUNT, 10))

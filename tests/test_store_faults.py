@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    import aiosqlite
-
 
 @pytest.fixture
 async def database(store_path: Path) -> AsyncIterator[Database]:
@@ -28,14 +26,14 @@ async def database(store_path: Path) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def put(key: str, size: int, connection: aiosqlite.Connection) -> None:
+def put(key: str, size: int, connection: sqlite3.Connection) -> None:
     """Store a value of so many bytes."""
-    await connection.execute("INSERT INTO settings (key, value) VALUES (?, zeroblob(?))", (key, size))
+    connection.execute("INSERT INTO settings (key, value) VALUES (?, zeroblob(?))", (key, size))
 
 
-async def pragma(statement: str, connection: aiosqlite.Connection) -> None:
+def pragma(statement: str, connection: sqlite3.Connection) -> None:
     """Change a setting of the writer's connection."""
-    await connection.execute_fetchall(f"PRAGMA {statement}")
+    connection.execute(f"PRAGMA {statement}").fetchall()
 
 
 async def stored(database: Database) -> list[str]:

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ async def build(path: Path, migrations: tuple[Migration, ...]) -> None:
     connection = await connect(path, WRITER_PRAGMAS)
     try:
         if migrations:
-            await migrate(connection, path, migrations)
+            await connection.run(partial(migrate, path=path, migrations=migrations))
     finally:
         await connection.close()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,10 +13,9 @@ from api.ports import StoreUnavailable
 from daemon.store.database import MAX_WAITING, Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import sqlite3
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
-
-    import aiosqlite
 
 
 @pytest.fixture
@@ -25,9 +25,22 @@ async def database(store_path: Path) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def put(key: str, connection: aiosqlite.Connection) -> str:
+class Blocker:
+    """A job that says when it runs, and waits for leave to end."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.go_on = threading.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def wait(self, _: sqlite3.Connection) -> None:
+        self._loop.call_soon_threadsafe(self.started.set)
+        assert self.go_on.wait(5)
+
+
+def put(key: str, connection: sqlite3.Connection) -> str:
     """Store the key."""
-    await connection.execute("INSERT INTO settings (key, value) VALUES (?, x'00')", (key,))
+    connection.execute("INSERT INTO settings (key, value) VALUES (?, x'00')", (key,))
     return key
 
 
@@ -38,9 +51,11 @@ async def stored(database: Database) -> list[str]:
 async def test_jobs_that_wait_together_share_one_transaction(database: Database) -> None:
     """A reader inside the second job does not see the first, which has run and is not committed."""
 
-    async def look(connection: aiosqlite.Connection) -> tuple[list[str], int]:
-        ((inside,),) = await connection.execute_fetchall("SELECT count(*) FROM settings")
-        return await stored(database), inside
+    loop = asyncio.get_running_loop()
+
+    def look(connection: sqlite3.Connection) -> tuple[list[str], int]:
+        ((inside,),) = connection.execute("SELECT count(*) FROM settings").fetchall()
+        return asyncio.run_coroutine_threadsafe(stored(database), loop).result(5), inside
 
     first, (outside, inside) = await asyncio.gather(database.write(partial(put, "a")), database.write(look))
 
@@ -53,8 +68,8 @@ async def test_jobs_that_wait_together_share_one_transaction(database: Database)
 async def test_failing_job_is_undone_alone(database: Database) -> None:
     """What a job raises goes to its caller; what it wrote before that is gone; its neighbours are stored."""
 
-    async def fail(connection: aiosqlite.Connection) -> None:
-        await put("half", connection)
+    def fail(connection: sqlite3.Connection) -> None:
+        put("half", connection)
         raise LookupError("no")
 
     results = await asyncio.gather(
@@ -72,8 +87,8 @@ async def test_failing_job_is_undone_alone(database: Database) -> None:
 async def test_failing_job_that_is_alone_leaves_nothing(database: Database) -> None:
     """A transaction of one job is rolled back as a whole."""
 
-    async def fail(connection: aiosqlite.Connection) -> None:
-        await put("half", connection)
+    def fail(connection: sqlite3.Connection) -> None:
+        put("half", connection)
         raise LookupError("no")
 
     with pytest.raises(LookupError):
@@ -83,20 +98,66 @@ async def test_failing_job_that_is_alone_leaves_nothing(database: Database) -> N
     assert await database.write(partial(put, "a")) == "a"
 
 
+async def test_job_that_raises_stop_iteration_is_told_so(database: Database) -> None:
+    """No future takes a StopIteration; the writer goes on, and its caller hears."""
+
+    def fail(connection: sqlite3.Connection) -> None:
+        next(iter(connection.execute("SELECT key FROM settings").fetchall()))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await database.write(fail)
+    assert await database.write(partial(put, "a")) == "a"
+
+
+async def test_job_is_taken_right_before_its_transaction(database: Database) -> None:
+    """What is added to a job that waits is written by it; once it was taken nothing is."""
+    blocker, keys = Blocker(), ["early"]
+    loop_thread, told = threading.get_ident(), list[int]()
+
+    def write_all(connection: sqlite3.Connection) -> None:
+        for key in keys:
+            put(key, connection)
+
+    blocking = asyncio.create_task(database.write(blocker.wait))
+    await blocker.started.wait()
+    writing = database.submit(write_all, taken=lambda: told.append(threading.get_ident()))
+    await asyncio.sleep(0)
+    keys.append("late")
+    assert told == []
+    blocker.go_on.set()
+    await blocking
+    await writing
+
+    assert told == [loop_thread]
+    assert await stored(database) == ["early", "late"]
+
+
+async def test_transaction_of_many_jobs_is_one_turn_of_the_thread(database: Database) -> None:
+    """However many statements they run: what costs is to change threads."""
+    loop, turns = asyncio.get_running_loop(), list[object]()
+    call = loop.call_soon_threadsafe
+
+    def counted(callback: Callable[..., object], *args: object, **kwargs: Any) -> asyncio.Handle:
+        turns.append(callback)
+        return call(callback, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "call_soon_threadsafe", counted)
+        await asyncio.gather(*(database.write(partial(put, key)) for key in "abcde"))
+
+    assert len(turns) == 1
+    assert await stored(database) == list("abcde")
+
+
 async def test_job_cancelled_before_its_start_never_runs(database: Database) -> None:
     """A client that went away while its job waited leaves nothing."""
-    started, go_on = asyncio.Event(), asyncio.Event()
-
-    async def block(_: aiosqlite.Connection) -> None:
-        started.set()
-        await go_on.wait()
-
-    blocking = asyncio.create_task(database.write(block))
-    await started.wait()
+    blocker = Blocker()
+    blocking = asyncio.create_task(database.write(blocker.wait))
+    await blocker.started.wait()
     waiting = asyncio.create_task(database.write(partial(put, "gone")))
     await asyncio.sleep(0)
     waiting.cancel()
-    go_on.set()
+    blocker.go_on.set()
     await blocking
 
     with pytest.raises(asyncio.CancelledError):
@@ -106,19 +167,18 @@ async def test_job_cancelled_before_its_start_never_runs(database: Database) -> 
 
 async def test_job_cancelled_while_it_runs_is_done_whole(database: Database) -> None:
     """A client that goes away in the middle changes nothing about its job, and `committed` is still told."""
-    started, go_on, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    blocker, told = Blocker(), asyncio.Event()
 
-    async def write_two(connection: aiosqlite.Connection) -> None:
-        await put("a", connection)
-        started.set()
-        await go_on.wait()
-        await put("b", connection)
+    def write_two(connection: sqlite3.Connection) -> None:
+        put("a", connection)
+        blocker.wait(connection)
+        put("b", connection)
 
     writing = asyncio.create_task(database.write(write_two, lambda _: told.set()))
-    await started.wait()
+    await blocker.started.wait()
     writing.cancel()
     await asyncio.sleep(0)
-    go_on.set()
+    blocker.go_on.set()
     await told.wait()
 
     assert writing.cancelled()
@@ -144,7 +204,7 @@ async def test_failing_job_is_not_told_as_committed(database: Database) -> None:
     """`committed` is for what is on the disk."""
     told: list[None] = []
 
-    async def fail(_: aiosqlite.Connection) -> None:
+    def fail(_: sqlite3.Connection) -> None:
         raise LookupError("no")
 
     with pytest.raises(LookupError):
@@ -189,8 +249,8 @@ async def test_reader_of_a_closed_database_is_refused(store_path: Path) -> None:
 async def test_writer_outlives_a_connection_that_breaks(database: Database) -> None:
     """Whatever goes wrong outside the jobs, those of the batch are told, and the next batch is written."""
 
-    async def break_it(connection: aiosqlite.Connection) -> None:
-        await connection.close()
+    def break_it(connection: sqlite3.Connection) -> None:
+        connection.close()
 
     with pytest.raises(StoreUnavailable):
         await database.write(break_it)
@@ -200,17 +260,16 @@ async def test_writer_outlives_a_connection_that_breaks(database: Database) -> N
 async def test_reader_is_not_held_up_by_a_long_write(database: Database) -> None:
     """Readers see the last commit while a transaction is open."""
     await database.write(partial(put, "a"))
-    started, go_on = asyncio.Event(), asyncio.Event()
+    blocker = Blocker()
 
-    async def write_slowly(connection: aiosqlite.Connection) -> None:
-        await put("b", connection)
-        started.set()
-        await go_on.wait()
+    def write_slowly(connection: sqlite3.Connection) -> None:
+        put("b", connection)
+        blocker.wait(connection)
 
     writing = asyncio.create_task(database.write(write_slowly))
-    await started.wait()
+    await blocker.started.wait()
 
     assert await asyncio.wait_for(stored(database), 5) == ["a"]
-    go_on.set()
+    blocker.go_on.set()
     await writing
     assert await stored(database) == ["a", "b"]

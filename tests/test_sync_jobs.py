@@ -16,6 +16,7 @@ from sip.delivery import DeliveryState
 from sip.vendor import Mode
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
@@ -203,11 +204,8 @@ async def test_nothing_is_sent_that_cannot_be_noted(rig: Rig, monkeypatch: pytes
     assert [len(phone.requests) for phone in phones] == [1, 1, 1]
 
 
-def rename(old: str, new: str) -> Callable[..., object]:
-    async def job(connection: object) -> None:
-        await connection.execute(f"ALTER TABLE {old} RENAME TO {new}")  # type: ignore[attr-defined]
-
-    return job
+def rename(old: str, new: str) -> Callable[[sqlite3.Connection], object]:
+    return lambda connection: connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
 
 async def test_only_so_many_run_at_once(rig: Rig) -> None:

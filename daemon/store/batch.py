@@ -30,8 +30,6 @@ from daemon.store.uniqueness import Claims, find_conflicts
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import aiosqlite
-
     from api.ports import JsonObject
     from daemon.store.database import Database
     from daemon.store.records import Columns
@@ -102,18 +100,18 @@ class StoredBatch:
         rows = await self._database.read(queries.REVISIONS, self._ids([draft.id]))
         return any(not deleted or kind != draft.kind.value for _, kind, _, _, deleted in rows)
 
-    async def _write(self, connection: aiosqlite.Connection) -> Sequence[Change]:
-        rows = await connection.execute_fetchall(queries.REVISIONS, self._ids([self._account.id, *self._drafts]))
+    def _write(self, connection: sqlite3.Connection) -> Sequence[Change]:
+        rows = connection.execute(queries.REVISIONS, self._ids([self._account.id, *self._drafts])).fetchall()
         there = {row[0]: row[1:] for row in rows}
         if self._account.id not in there or there[self._account.id][-1]:
             raise BatchOvertaken(self._account.id)
         changes = [self._change(draft, stored, there.get(draft.id)) for draft, stored in self._drafts.values()]
         try:
-            await self._save(connection, changes, there)
+            self._save(connection, changes, there)
         except sqlite3.IntegrityError as error:
             raise BatchOvertaken(str(error)) from None
         parameters = {**self._ids(self._drafts), "realm": text_at(self._account.data, "realm")}
-        if list(await connection.execute_fetchall(queries.BATCH_CONFLICTS, parameters)):
+        if connection.execute(queries.BATCH_CONFLICTS, parameters).fetchall():
             raise BatchOvertaken("SIP credentials")
         return changes
 
@@ -131,17 +129,15 @@ class StoredBatch:
             stored, Document(draft.kind, draft.account_id, draft.id, after, created, now, draft.data, private)
         )
 
-    async def _save(
-        self, connection: aiosqlite.Connection, changes: Sequence[Change], there: Mapping[str, object]
-    ) -> None:
+    def _save(self, connection: sqlite3.Connection, changes: Sequence[Change], there: Mapping[str, object]) -> None:
         new = [change.subject for change in changes]
         values = [{**row_of(each), **self._columns[each.id], "deleted": 0} for each in new]
-        await connection.executemany(INSERT, [each for each in values if each["id"] not in there])
-        await connection.executemany(UPDATE, [each for each in values if each["id"] in there])
+        connection.executemany(INSERT, [each for each in values if each["id"] not in there])
+        connection.executemany(UPDATE, [each for each in values if each["id"] in there])
         devices = [each for each in new if each.kind is Kind.DEVICE]
         links = [(each.account_id, user, each.id) for each in devices for user in sorted(users_of(each.data))]
-        await connection.executemany(UNLINK, [(each.account_id, each.id) for each in devices])
-        await connection.executemany(LINK, links)
+        connection.executemany(UNLINK, [(each.account_id, each.id) for each in devices])
+        connection.executemany(LINK, links)
         relogged = [
             (change.subject.account_id, change.subject.id)
             for change in changes
@@ -149,7 +145,7 @@ class StoredBatch:
             and change.old is not None
             and logins_of(change.old) != logins_of(change.subject)
         ]
-        await connection.executemany(DROP_TOKENS_OF_USER, relogged)
+        connection.executemany(DROP_TOKENS_OF_USER, relogged)
 
     def _ids(self, ids: Sequence[str] | Mapping[str, object]) -> dict[str, object]:
         return {"account_id": self._account.id, "ids": orjson.dumps(list(ids)).decode()}

@@ -18,9 +18,8 @@ from sip.io.turn import this_turn
 from sip.location import Binding
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
-
-    import aiosqlite
 
     from daemon.store.database import Database, Row
     from sip.aor import Aor
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     Key: TypeAlias = tuple[Aor, str, str, int]
 
 MAX_PENDING = 200_000  # changes that wait to be written: twice all the phones of the largest system we test
-MAX_BATCH = 500  # changes whose rows are made in one turn of the loop, some milliseconds
+MAX_BATCH = 500  # changes in a job: making their rows holds the interpreter for a millisecond or two
 _TRANSPORTS = {transport.value: transport for transport in Transport}
 _PATH_SEPARATOR = "\n"  # in no header value
 
@@ -98,7 +97,7 @@ class StoredBindings:
         batch = self._open
         if batch is None or len(batch.waiting) >= MAX_BATCH:
             batch = self._open = _Batch()
-            future = self._database.submit(partial(self._write, batch))
+            future = self._database.submit(partial(self._write, batch), taken=partial(self._close, batch))
             future.add_done_callback(partial(self._settle, batch))
         if self.waiting >= MAX_PENDING:
             asyncio.get_running_loop().call_soon(done, StoreUnavailable("too many bindings wait to be written"))
@@ -133,20 +132,21 @@ class StoredBindings:
             await self._database.write(partial(_execute_many, _REMOVE, orphans))
         return found
 
-    async def _write(self, batch: _Batch, connection: aiosqlite.Connection) -> None:
+    def _close(self, batch: _Batch) -> None:
         if self._open is batch:
             self._open = None
+
+    def _write(self, batch: _Batch, connection: sqlite3.Connection) -> None:
         shift = self._wall() - self._monotonic()
         rows = [_row_of(key, binding, shift) for key, binding in batch.changes.items() if binding is not None]
         removed = [_key_row(key) for key, binding in batch.changes.items() if binding is None]
         if rows:
-            await connection.executemany(_PUT, rows)
+            connection.executemany(_PUT, rows)
         if removed:
-            await connection.executemany(_REMOVE, removed)
+            connection.executemany(_REMOVE, removed)
 
     def _settle(self, batch: _Batch, future: asyncio.Future[None]) -> None:
-        if self._open is batch:  # it failed before it was begun
-            self._open = None
+        self._close(batch)  # it may have failed before it was begun
         error = future.exception()
         reason = error if isinstance(error, Exception) else None
         for done in batch.waiting:
@@ -158,12 +158,12 @@ class StoredBindings:
         done(reason)
 
 
-async def _execute(sql: str, parameters: Sequence[object], connection: aiosqlite.Connection) -> None:
-    await connection.execute(sql, parameters)
+def _execute(sql: str, parameters: Sequence[object], connection: sqlite3.Connection) -> None:
+    connection.execute(sql, parameters)
 
 
-async def _execute_many(sql: str, rows: Sequence[Sequence[object]], connection: aiosqlite.Connection) -> None:
-    await connection.executemany(sql, rows)
+def _execute_many(sql: str, rows: Sequence[Sequence[object]], connection: sqlite3.Connection) -> None:
+    connection.executemany(sql, rows)
 
 
 def _row_of(key: Key, binding: Binding, shift: float) -> tuple[object, ...]:

@@ -14,9 +14,8 @@ import structlog
 from api.ports import Cdr, Leg, StoreUnavailable
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
-
-    import aiosqlite
 
     from api.ports import CdrQuery
     from daemon.store.database import Database, Row
@@ -89,11 +88,11 @@ class StoredCdrs:
         rows = await self._database.read(_FIND, (account_id, cdr_id))
         return _cdr_of(rows[0]) if rows else None
 
-    async def _write(self, rows: Sequence[tuple[object, ...]], connection: aiosqlite.Connection) -> None:
-        await connection.executemany(_ADD, rows)
+    def _write(self, rows: Sequence[tuple[object, ...]], connection: sqlite3.Connection) -> None:
+        connection.executemany(_ADD, rows)
         now = self._wall()
         if now - self._swept >= SWEEP_INTERVAL:
-            await connection.execute(_FORGET_OLD, (now - self.days * DAY,))
+            connection.execute(_FORGET_OLD, (now - self.days * DAY,))
             self._swept = now
 
     def _settle(self, future: asyncio.Future[None]) -> None:

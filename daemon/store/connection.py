@@ -1,18 +1,26 @@
-"""The database file, and a connection to it as every part of the store wants it."""
+"""The database file, and a connection to it as every part of the store wants it: a thread that runs whole functions.
+
+What is run in that thread must fetch all the rows it asks for: a cursor that is left open keeps the connection at the
+state of the database that it began with.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import random
+import sqlite3
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import aiosqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a connection waits for another process's write to end."""
@@ -24,6 +32,27 @@ WRITER_PRAGMAS = (
     "PRAGMA journal_size_limit = 67108864",  # give the space of a long log back after a storm of writes
 )
 READER_PRAGMAS = ("PRAGMA query_only = ON",)
+
+
+class Connection:
+    """A connection that lives in a thread of its own."""
+
+    def __init__(self, inner: aiosqlite.Connection) -> None:
+        self._inner = inner
+
+    async def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Call the function in the connection's thread and return, or raise, what it does.
+
+        However many statements it runs, the thread is changed once. Once begun it runs to its end, cancelled or not.
+        """
+        # aiosqlite's own methods take a turn of its thread for each statement; these two are what they are made of.
+        execute, raw = self._inner._execute, self._inner._conn  # noqa: SLF001
+        done: T = await execute(function, raw)  # type: ignore[no-untyped-call]
+        return done
+
+    async def close(self) -> None:
+        """Close it once what was begun has ended."""
+        await self._inner.close()
 
 
 def prepare_file(path: Path) -> None:
@@ -45,9 +74,11 @@ def prepare_folder(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-async def connect(path: Path, pragmas: Sequence[str], *, busy_timeout: float = BUSY_TIMEOUT) -> aiosqlite.Connection:
+async def connect(path: Path, pragmas: Sequence[str], *, busy_timeout: float = BUSY_TIMEOUT) -> Connection:
     """Open the existing file; transactions are begun by hand. Rows are plain tuples."""
-    connection = await aiosqlite.connect(_uri_of(path), uri=True, isolation_level=None, timeout=busy_timeout)
+    connection = Connection(
+        await aiosqlite.connect(_uri_of(path), uri=True, isolation_level=None, timeout=busy_timeout)
+    )
     try:
         for pragma in pragmas:
             await _set(connection, pragma, busy_timeout)
@@ -57,18 +88,22 @@ async def connect(path: Path, pragmas: Sequence[str], *, busy_timeout: float = B
     return connection
 
 
-async def _set(connection: aiosqlite.Connection, pragma: str, busy_timeout: float) -> None:
+async def _set(connection: Connection, pragma: str, busy_timeout: float) -> None:
     # SQLite does not wait for another process that changes the journal mode at the same moment, so we do.
     deadline = time.monotonic() + busy_timeout
     while True:
         try:
-            await connection.execute_fetchall(pragma)
-        except aiosqlite.OperationalError as error:
+            await connection.run(partial(_execute, pragma))
+        except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - jitter
         else:
             return
+
+
+def _execute(sql: str, connection: sqlite3.Connection) -> None:
+    connection.execute(sql).fetchall()
 
 
 def _uri_of(path: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from api.ports import StoreUnavailable
 from daemon.store.connection import BUSY_TIMEOUT, READER_PRAGMAS, WRITER_PRAGMAS, connect, prepare_file
@@ -17,11 +17,11 @@ from daemon.store.migrations import migrate, shipped_migrations
 from daemon.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    import sqlite3
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
-    import aiosqlite
-
+    from daemon.store.connection import Connection
     from daemon.store.writer import Committed, Job
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Database:
         self._reader = partial(connect, path, READER_PRAGMAS, busy_timeout=busy_timeout)
         self._writer = Writer(partial(connect, path, WRITER_PRAGMAS, busy_timeout=busy_timeout))
         self._slots = asyncio.Semaphore(MAX_WAITING)
-        self._idle: asyncio.LifoQueue[aiosqlite.Connection | None] = asyncio.LifoQueue()
+        self._idle: asyncio.LifoQueue[Connection | None] = asyncio.LifoQueue()
         self._health = Health("read")
         self._closed = False
         for _ in range(READERS):
@@ -56,7 +56,7 @@ class Database:
             prepare_file(path)
             connection = await connect(path, WRITER_PRAGMAS, busy_timeout=busy_timeout)
             try:
-                await migrate(connection, path, shipped_migrations())
+                await connection.run(partial(migrate, path=path, migrations=shipped_migrations()))
             except BaseException:
                 await connection.close()
                 raise
@@ -90,16 +90,15 @@ class Database:
         async with self._slots:
             return await self._writer.submit(job, committed)
 
-    def submit(self, job: Job[T]) -> asyncio.Future[T]:
+    def submit(self, job: Job[T], *, taken: Callable[[], None] | None = None) -> asyncio.Future[T]:
         """Queue the job without waiting for a place: for those who never have more than one there."""
-        return self._writer.submit(job)
+        return self._writer.submit(job, taken=taken)
 
     async def read(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         """Return all the rows of a query, as of the last commit."""
 
-        async def fetch(connection: aiosqlite.Connection) -> list[Row]:
-            rows: Iterable[Any] = await connection.execute_fetchall(sql, parameters)
-            return list(rows)
+        async def fetch(connection: Connection) -> list[Row]:
+            return await connection.run(partial(_fetch, sql, parameters))
 
         try:
             return await self._with_reader(fetch)
@@ -107,18 +106,21 @@ class Database:
             return []  # half a surrogate pair, from a URL: no text in the database is equal to it
 
     async def scan(
-        self, sql: str, take: Callable[[Sequence[Row]], None], parameters: Mapping[str, object] | None = None
+        self, sql: str, take: Callable[[Sequence[Row]], None], parameters: Mapping[str, object] | Sequence[object] = ()
     ) -> None:
         """Hand all the rows of a query to `take`, as of the last commit, CHUNK at a time: for those of all devices."""
 
-        async def fetch(connection: aiosqlite.Connection) -> None:
-            async with connection.execute(sql, parameters) as cursor:
-                while rows := await cursor.fetchmany(CHUNK):
-                    take(cast("Sequence[Row]", rows))
+        async def fetch(connection: Connection) -> None:
+            cursor = await connection.run(lambda raw: raw.execute(sql, parameters))
+            try:
+                while rows := await connection.run(lambda _: cursor.fetchmany(CHUNK)):
+                    take(rows)
+            finally:
+                await connection.run(lambda _: cursor.close())
 
         await self._with_reader(fetch)
 
-    async def _with_reader(self, fetch: Callable[[aiosqlite.Connection], Awaitable[T]]) -> T:
+    async def _with_reader(self, fetch: Callable[[Connection], Awaitable[T]]) -> T:
         connection = await self._idle.get()
         try:
             connection = await self._ready(connection)
@@ -135,7 +137,11 @@ class Database:
         self._health.succeeded()
         return found
 
-    async def _ready(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+    async def _ready(self, connection: Connection | None) -> Connection:
         if self._closed:
             raise StoreUnavailable("the database is closed")
         return connection or await self._reader()
+
+
+def _fetch(sql: str, parameters: Sequence[object] | Mapping[str, object], connection: sqlite3.Connection) -> list[Row]:
+    return connection.execute(sql, parameters).fetchall()

@@ -16,9 +16,8 @@ from api.ports import StoreUnavailable
 from daemon.store.bindings import packed, unpacked
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    import aiosqlite
 
     from daemon.store.database import Database, Row
 
@@ -121,7 +120,7 @@ class StoredDeliveries:
         batch = self._open
         if batch is None:
             batch = self._open = _Batch()
-            self._latest = self._database.submit(partial(self._write, batch))
+            self._latest = self._database.submit(partial(self._write, batch), taken=partial(self._close, batch))
             self._latest.add_done_callback(partial(self._settle, batch))
         if len(batch) >= MAX_PENDING:
             log.warning("delivery.not_stored", reason="too many wait to be written")
@@ -153,32 +152,33 @@ class StoredDeliveries:
         if self._latest is not None and not self._latest.done():
             await asyncio.wait([self._latest])
 
-    async def _write(self, batch: _Batch, connection: aiosqlite.Connection) -> None:
+    def _close(self, batch: _Batch) -> None:
         if self._open is batch:
             self._open = None
-        await connection.executemany(_ADD, [_row_of(record) for record in batch.new.values()])
-        await connection.executemany(_CHANGE, [_change_of(record) for record in batch.changed.values()])
+
+    def _write(self, batch: _Batch, connection: sqlite3.Connection) -> None:
+        connection.executemany(_ADD, [_row_of(record) for record in batch.new.values()])
+        connection.executemany(_CHANGE, [_change_of(record) for record in batch.changed.values()])
         devices = {(record.account_id, record.device_id) for record in batch.new.values()}
         trims = [{"account_id": account, "device_id": device, "kept": KEPT} for account, device in devices]
-        await connection.executemany(_TRIM, trims)
+        connection.executemany(_TRIM, trims)
 
     def _settle(self, batch: _Batch, future: asyncio.Future[None]) -> None:
-        if self._open is batch:  # it failed before it was begun
-            self._open = None
+        self._close(batch)  # it may have failed before it was begun
         if not future.cancelled() and (error := future.exception()) is not None:
             bug = None if isinstance(error, StoreUnavailable) else error
             log.warning("delivery.not_stored", deliveries=len(batch), reason=str(error), exc_info=bug)
 
 
-async def _take(
-    job_id: str, device_ids: Sequence[str], records: Sequence[DeliveryRecord], connection: aiosqlite.Connection
+def _take(
+    job_id: str, device_ids: Sequence[str], records: Sequence[DeliveryRecord], connection: sqlite3.Connection
 ) -> None:
-    await connection.executemany(_TAKE, [(job_id, device_id) for device_id in device_ids])
-    await connection.executemany(_ADD, [_row_of(record) for record in records])
+    connection.executemany(_TAKE, [(job_id, device_id) for device_id in device_ids])
+    connection.executemany(_ADD, [_row_of(record) for record in records])
 
 
-async def _forget_old(oldest: int, connection: aiosqlite.Connection) -> None:
-    await connection.execute(_FORGET_OLD, (oldest,))
+def _forget_old(oldest: int, connection: sqlite3.Connection) -> None:
+    connection.execute(_FORGET_OLD, (oldest,))
 
 
 def _row_of(record: DeliveryRecord) -> tuple[object, ...]:

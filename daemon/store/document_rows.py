@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from daemon.store.records import text_at, to_json, users_of
 
 if TYPE_CHECKING:
-    import aiosqlite
+    import sqlite3
 
     from api.ports import Document
 
@@ -35,11 +35,11 @@ UNLINK = "DELETE FROM device_users WHERE account_id = ? AND device_id = ?"
 DROP_TOKENS_OF_USER = "DELETE FROM tokens WHERE account_id = ? AND owner_id = ?"
 
 
-async def link_users(connection: aiosqlite.Connection, device: Document) -> None:
+def link_users(connection: sqlite3.Connection, device: Document) -> None:
     """Note to whom a device belongs."""
     links = [(device.account_id, user_id, device.id) for user_id in sorted(users_of(device.data))]
     if links:
-        await connection.executemany(LINK, links)
+        connection.executemany(LINK, links)
 
 
 def row_of(document: Document) -> dict[str, object]:

@@ -45,12 +45,11 @@ from daemon.store.records import (
     normalise_name,
     users_of,
 )
-from daemon.store.uniqueness import find_conflicts
+from daemon.store.uniqueness import conflict_query, find_conflicts, violations_of
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Mapping, Sequence
-
-    import aiosqlite
 
     from api.ports import Json, JsonObject
     from daemon.store.database import Database, Row
@@ -183,57 +182,55 @@ class StoredDocuments:
         """Begin to gather documents of an account that are to be written together."""
         return StoredBatch(self._database, account, self._now, self._committed)
 
-    async def _create(
-        self, draft: Draft, check: Job[None] | None, connection: aiosqlite.Connection
-    ) -> Sequence[Change]:
+    def _create(self, draft: Draft, check: Job[None] | None, connection: sqlite3.Connection) -> Sequence[Change]:
         if check is not None:
-            await check(connection)
-        await _require_free_id(connection, draft)
+            check(connection)
+        _require_free_id(connection, draft)
         columns = columns_of(draft.kind, draft.data, draft.private)
-        await _require_unique(connection, draft, columns)
+        _require_unique(connection, draft, columns)
         now = self._now()
         document = Document(
             draft.kind, draft.account_id, draft.id, next_revision("0"), now, now, draft.data, draft.private
         )
-        await connection.execute(INSERT, {**row_of(document), **columns})
+        connection.execute(INSERT, {**row_of(document), **columns})
         if draft.kind is Kind.DEVICE:
-            await link_users(connection, document)
+            link_users(connection, document)
         if draft.kind is Kind.ACCOUNT:
             api_key = secrets.token_hex(32)
-            await connection.execute(_ADD_KEY, (draft.id, api_key, digest_of(api_key)))
+            connection.execute(_ADD_KEY, (draft.id, api_key, digest_of(api_key)))
         return [Change(None, document)]
 
-    async def _replace(self, draft: Draft, revision: str, connection: aiosqlite.Connection) -> Sequence[Change]:
-        old = await _current(connection, draft.kind, draft.account_id, draft.id, revision)
+    def _replace(self, draft: Draft, revision: str, connection: sqlite3.Connection) -> Sequence[Change]:
+        old = _current(connection, draft.kind, draft.account_id, draft.id, revision)
         private: JsonObject = {**old.private, **draft.private}
         private = {key: value for key, value in private.items() if value is not None}
         columns = columns_of(draft.kind, draft.data, private)
-        await _require_unique(connection, draft, columns)
+        _require_unique(connection, draft, columns)
         new = Document(
             old.kind, old.account_id, old.id, next_revision(revision), old.created, self._now(), draft.data, private
         )
-        await connection.execute(UPDATE, {**row_of(new), **columns, "deleted": 0})
+        connection.execute(UPDATE, {**row_of(new), **columns, "deleted": 0})
         if draft.kind is Kind.DEVICE and users_of(old.data) != users_of(new.data):
-            await connection.execute(UNLINK, (new.account_id, new.id))
-            await link_users(connection, new)
+            connection.execute(UNLINK, (new.account_id, new.id))
+            link_users(connection, new)
         if draft.kind is Kind.USER and logins_of(old) != logins_of(new):
-            await connection.execute(DROP_TOKENS_OF_USER, (new.account_id, new.id))
+            connection.execute(DROP_TOKENS_OF_USER, (new.account_id, new.id))
         return [Change(old, new)]
 
-    async def _delete(
-        self, kind: Kind, account_id: str, document_id: str, revision: str, connection: aiosqlite.Connection
+    def _delete(
+        self, kind: Kind, account_id: str, document_id: str, revision: str, connection: sqlite3.Connection
     ) -> Sequence[Change]:
-        old = await _current(connection, kind, account_id, document_id, revision)
+        old = _current(connection, kind, account_id, document_id, revision)
         gone = [old]
         if kind is Kind.ACCOUNT:
-            rows = await connection.execute_fetchall(queries.OF_ACCOUNT, {"account_id": account_id})
+            rows = connection.execute(queries.OF_ACCOUNT, {"account_id": account_id}).fetchall()
             gone += [held for held in map(document_of, rows) if held.id != account_id]
-            await connection.execute(_DROP_KEY, (account_id,))
-            await connection.execute(_DROP_TOKENS_OF_ACCOUNT, (account_id,))
+            connection.execute(_DROP_KEY, (account_id,))
+            connection.execute(_DROP_TOKENS_OF_ACCOUNT, (account_id,))
         if kind is Kind.USER:
-            await connection.execute(DROP_TOKENS_OF_USER, (account_id, document_id))
-        await connection.executemany(UNLINK, [(account_id, each.id) for each in gone if each.kind is Kind.DEVICE])
-        await connection.executemany(UPDATE, [self._tombstone(each) for each in gone])
+            connection.execute(DROP_TOKENS_OF_USER, (account_id, document_id))
+        connection.executemany(UNLINK, [(account_id, each.id) for each in gone if each.kind is Kind.DEVICE])
+        connection.executemany(UPDATE, [self._tombstone(each) for each in gone])
         return [Change(each, None) for each in gone]
 
     def _tombstone(self, document: Document) -> Mapping[str, object]:
@@ -256,8 +253,8 @@ class StoredDocuments:
         return [document_of(row) for row in await self._database.read(sql, parameters)]
 
 
-async def _require_free_id(connection: aiosqlite.Connection, draft: Draft) -> None:
-    rows = await connection.execute_fetchall(queries.TAKEN, {"account_id": draft.account_id, "id": draft.id})
+def _require_free_id(connection: sqlite3.Connection, draft: Draft) -> None:
+    rows = connection.execute(queries.TAKEN, {"account_id": draft.account_id, "id": draft.id}).fetchall()
     taken = {document_id: bool(deleted) for document_id, deleted in rows}
     if draft.id in taken:
         raise DocumentExists(draft.id)
@@ -265,19 +262,15 @@ async def _require_free_id(connection: aiosqlite.Connection, draft: Draft) -> No
         raise DocumentMissing(draft.account_id)
 
 
-async def _require_unique(
-    connection: aiosqlite.Connection, draft: Draft, columns: dict[str, str | bytes | None]
-) -> None:
-    violations = await find_conflicts(connection.execute_fetchall, draft, columns)
+def _require_unique(connection: sqlite3.Connection, draft: Draft, columns: dict[str, str | bytes | None]) -> None:
+    violations = violations_of(connection.execute(*conflict_query(draft, columns)).fetchall(), draft, columns)
     if violations:
         raise NotUnique(violations)
 
 
-async def _current(
-    connection: aiosqlite.Connection, kind: Kind, account_id: str, document_id: str, revision: str
-) -> Document:
+def _current(connection: sqlite3.Connection, kind: Kind, account_id: str, document_id: str, revision: str) -> Document:
     parameters = {"kind": kind.value, "account_id": account_id, "id": document_id}
-    for row in await connection.execute_fetchall(queries.GET, parameters):
+    for row in connection.execute(queries.GET, parameters).fetchall():
         document = document_of(row)
         if document.revision != revision:
             raise RevisionMoved(document_id)

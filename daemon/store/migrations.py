@@ -5,7 +5,6 @@ The number of the last step taken is the file's `PRAGMA user_version`. A step th
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sqlite3
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from daemon.store.backup import BackupFailed, back_up
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import aiosqlite
 
 COPIES_KEPT: Final = 3  # of the versions before the last ones
 
@@ -46,8 +43,8 @@ def shipped_migrations() -> tuple[Migration, ...]:
     return tuple(Migration(version, sql) for version, sql in steps)
 
 
-async def migrate(
-    connection: aiosqlite.Connection, path: Path, migrations: Sequence[Migration], *, copy_first: bool = True
+def migrate(
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration], *, copy_first: bool = True
 ) -> None:
     """Take the steps that are missing; safe against another process that does the same at this moment.
 
@@ -55,42 +52,42 @@ async def migrate(
     MigrationRefused for a newer database, for one of another program, and where the copy cannot be made: then nothing
     was changed.
     """
-    version = await check_version(connection, path, migrations)
+    version = check_version(connection, path, migrations)
     copied = version == 0 or not copy_first
     for migration in migrations[version:]:
-        copied |= await _apply(connection, migration, copy_first=None if copied else path)
+        copied |= _apply(connection, migration, copy_first=None if copied else path)
 
 
-async def check_version(connection: aiosqlite.Connection, path: Path, migrations: Sequence[Migration]) -> int:
+def check_version(connection: sqlite3.Connection, path: Path, migrations: Sequence[Migration]) -> int:
     """Return the version of a database that can be brought up to date. Raises MigrationRefused for another one."""
-    version = await _version(connection)
+    version = _version(connection)
     newest = migrations[-1].version
     if version > newest:
         raise MigrationRefused(
             f"{path} has version {version}, this Roost knows {newest} at most: use a newer Roost or a backup"
         )
-    if version == 0 and await _has_tables(connection) and await _version(connection) == 0:
+    if version == 0 and _has_tables(connection) and _version(connection) == 0:
         raise MigrationRefused(f"{path} is a database of another program")
     return version
 
 
-async def _apply(connection: aiosqlite.Connection, migration: Migration, *, copy_first: Path | None) -> bool:
+def _apply(connection: sqlite3.Connection, migration: Migration, *, copy_first: Path | None) -> bool:
     """Take a step that nobody else has taken, and return whether a copy was made."""
     copied = False
-    await connection.execute("BEGIN IMMEDIATE")
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        version = await _version(connection)
+        version = _version(connection)
         if version < migration.version:  # else another process was faster
             if copy_first is not None:
-                await asyncio.to_thread(_copy, copy_first, version)
+                _copy(copy_first, version)
                 copied = True
             for statement in _statements(migration.sql):
-                await connection.execute(statement)
-            await connection.execute(f"PRAGMA user_version = {migration.version:d}")
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {migration.version:d}")
             _log.info("store.migrated", version=migration.version)
-        await connection.commit()
+        connection.commit()
     except BaseException:
-        await connection.rollback()
+        connection.rollback()
         raise
     return copied
 
@@ -126,10 +123,10 @@ def _statements(script: str) -> Iterator[str]:
             pending = ""
 
 
-async def _version(connection: aiosqlite.Connection) -> int:
-    ((version,),) = await connection.execute_fetchall("PRAGMA user_version")
+def _version(connection: sqlite3.Connection) -> int:
+    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
     return int(version)
 
 
-async def _has_tables(connection: aiosqlite.Connection) -> bool:
-    return bool(list(await connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")))
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall())

@@ -15,9 +15,8 @@ from api.ports import StoreUnavailable
 
 if TYPE_CHECKING:
     import asyncio
+    import sqlite3
     from collections.abc import Iterable, Mapping
-
-    import aiosqlite
 
     from daemon.store.database import Database
 
@@ -82,19 +81,21 @@ class Outbox:
         batch = self._open
         if batch is None:
             batch = self._open = {}
-            self._database.submit(partial(self._write, batch)).add_done_callback(partial(self._settle, batch))
+            future = self._database.submit(partial(self._write, batch), taken=partial(self._close, batch))
+            future.add_done_callback(partial(self._settle, batch))
         if len(batch) < MAX_PENDING:
             batch[key] = parcel
 
-    async def _write(self, batch: Mapping[Key, Parcel | None], connection: aiosqlite.Connection) -> None:
+    def _close(self, batch: Mapping[Key, Parcel | None]) -> None:
         if self._open is batch:
             self._open = None
-        await connection.executemany(_PUT, [_row_of(parcel) for parcel in batch.values() if parcel is not None])
-        await connection.executemany(_REMOVE, [key for key, parcel in batch.items() if parcel is None])
+
+    def _write(self, batch: Mapping[Key, Parcel | None], connection: sqlite3.Connection) -> None:
+        connection.executemany(_PUT, [_row_of(parcel) for parcel in batch.values() if parcel is not None])
+        connection.executemany(_REMOVE, [key for key, parcel in batch.items() if parcel is None])
 
     def _settle(self, batch: Mapping[Key, Parcel | None], future: asyncio.Future[None]) -> None:
-        if self._open is batch:  # it failed before it was begun
-            self._open = None
+        self._close(batch)  # it may have failed before it was begun
         error = None if future.cancelled() else future.exception()
         if error is not None:
             tell = log.debug if self._failing else log.warning

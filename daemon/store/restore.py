@@ -44,12 +44,15 @@ def restore(backup: BinaryIO, database: Path, stamp: str) -> tuple[Contents, Pat
 
 async def _bring_up_to_date(path: Path) -> Contents:
     """Verify the copy and take the migrations that it lacks; its original is the backup, so no other is made."""
+
+    def work(connection: sqlite3.Connection) -> None:
+        migrate(connection, path, shipped_migrations(), copy_first=False)
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+
     inspect(path)
-    migrations = shipped_migrations()
     connection = await connect(path, WRITER_PRAGMAS)
     try:
-        await migrate(connection, path, migrations, copy_first=False)
-        await connection.execute_fetchall("PRAGMA journal_mode = DELETE")
+        await connection.run(work)
     finally:
         await connection.close()
     return inspect(path)

@@ -21,10 +21,9 @@ from daemon.store.tokens import StoredTokens
 from daemon.store.values import StoredValues
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    import aiosqlite
 
     from api.ports import Document, JsonObject
     from daemon.store.writer import Job, Writer
@@ -114,6 +113,6 @@ class Store:
         return NewAccount(account_id, realm, await self.tokens.api_key(account_id))
 
 
-async def _require_no_master(connection: aiosqlite.Connection) -> None:
-    for row in await connection.execute_fetchall(queries.CHILDREN, {"parent_id": _NO_PARENT}):
+def _require_no_master(connection: sqlite3.Connection) -> None:
+    for row in connection.execute(queries.CHILDREN, {"parent_id": _NO_PARENT}).fetchall():
         raise MasterExists(document_of(row).id)

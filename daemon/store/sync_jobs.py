@@ -10,9 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
-
-    import aiosqlite
 
     from daemon.store.database import Database, Row
 
@@ -104,17 +103,17 @@ def _jobs(rows: Sequence[Row]) -> list[JobRecord]:
     return [JobRecord(*row) for row in rows]
 
 
-async def _add(job: JobRecord, device_ids: Sequence[str], connection: aiosqlite.Connection) -> None:
+def _add(job: JobRecord, device_ids: Sequence[str], connection: sqlite3.Connection) -> None:
     row = (job.id, job.account_id, job.user_id, job.mode, job.rate, job.total, job.state, job.created)
-    await connection.execute(_ADD, row)
-    await connection.executemany(_ADD_DEVICE, [(job.id, device_id) for device_id in device_ids])
-    jobs = _jobs(list(await connection.execute_fetchall(_OF_ACCOUNT, (job.account_id,))))  # type: ignore[arg-type] # rows are tuples
+    connection.execute(_ADD, row)
+    connection.executemany(_ADD_DEVICE, [(job.id, device_id) for device_id in device_ids])
+    jobs = _jobs(connection.execute(_OF_ACCOUNT, (job.account_id,)).fetchall())
     for old in jobs[KEPT_JOBS:]:
         if old.state != RUNNING:
             for statement in (_FORGET_DEVICES, _FORGET_DELIVERIES, _FORGET):
-                await connection.execute(statement, (old.id,))
+                connection.execute(statement, (old.id,))
 
 
-async def _end(job_id: str, state: str, ended: float, connection: aiosqlite.Connection) -> None:
-    await connection.execute(_END, (state, ended, job_id))
-    await connection.execute(_FORGET_TAKEN, (job_id,))
+def _end(job_id: str, state: str, ended: float, connection: sqlite3.Connection) -> None:
+    connection.execute(_END, (state, ended, job_id))
+    connection.execute(_FORGET_TAKEN, (job_id,))

@@ -18,10 +18,9 @@ from daemon.store import queries
 from daemon.store.records import digest_of, document_of, text_at
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
     from types import EllipsisType
-
-    import aiosqlite
 
     from daemon.store.change import Change
     from daemon.store.database import Database
@@ -137,8 +136,8 @@ class StoredTokens:
         """End the token; an unknown one is no fault."""
         digest = digest_of(token)
 
-        async def job(connection: aiosqlite.Connection) -> bytes:
-            await connection.execute(_REVOKE, (digest,))
+        def job(connection: sqlite3.Connection) -> bytes:
+            connection.execute(_REVOKE, (digest,))
             return digest
 
         await self._database.write(job, self._cache.drop)
@@ -155,8 +154,8 @@ class StoredTokens:
         first = bytes.fromhex(token_id)
         last = first.ljust(DIGEST_SIZE, b"\xff")
 
-        async def job(connection: aiosqlite.Connection) -> bool:
-            cursor = await connection.execute(_REVOKE_BY_ID, (first, last))
+        def job(connection: sqlite3.Connection) -> bool:
+            cursor = connection.execute(_REVOKE_BY_ID, (first, last))
             return cursor.rowcount > 0
 
         return await self._database.write(job, lambda _found: self._cache.drop(None))
@@ -178,8 +177,8 @@ class StoredTokens:
         """Replace the account's API key and return the new one. Raises DocumentMissing."""
         api_key = secrets.token_hex(32)
 
-        async def job(connection: aiosqlite.Connection) -> None:
-            cursor = await connection.execute(_RENEW_KEY, (api_key, digest_of(api_key), account_id))
+        def job(connection: sqlite3.Connection) -> None:
+            cursor = connection.execute(_RENEW_KEY, (api_key, digest_of(api_key), account_id))
             if cursor.rowcount == 0:
                 raise DocumentMissing(account_id)
 
@@ -202,11 +201,11 @@ class StoredTokens:
         if any(change.old is not None and change.old.kind.value != "device" for change in changes):
             self._cache.drop(None)
 
-    async def _issue(self, row: tuple[object, ...], connection: aiosqlite.Connection) -> None:
-        await connection.execute(_ADD, row)
+    def _issue(self, row: tuple[object, ...], connection: sqlite3.Connection) -> None:
+        connection.execute(_ADD, row)
         now = self._clock()
         if now >= self._purge_at:
-            await connection.execute(_PURGE, (int(now),))
+            connection.execute(_PURGE, (int(now),))
             self._purge_at = now + PURGE_INTERVAL
 
     async def _look_up(self, digest: bytes, now: float) -> _Known | None:

@@ -9,17 +9,19 @@ from daemon.store import queries
 from daemon.store.records import text_at
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from daemon.store.database import Row
     from daemon.store.records import Columns
 
-    Fetch = Callable[[str, Mapping[str, object]], Awaitable[Iterable[Iterable[str]]]]
+    Read = Callable[[str, Mapping[str, object]], Awaitable[Sequence[Row]]]
 
 _QUERIES = {
     Kind.ACCOUNT: queries.ACCOUNT_CONFLICTS,
     Kind.USER: queries.USER_CONFLICTS,
     Kind.DEVICE: queries.DEVICE_CONFLICTS,
 }
+_NO_RULES = "SELECT '' WHERE 0"  # for the other kinds
 
 _MESSAGES = {
     "mac_address": "MAC address already in use",
@@ -32,13 +34,19 @@ _MESSAGES = {
 }
 
 
-async def find_conflicts(fetch: Fetch, draft: Draft, columns: Columns) -> list[Violation]:
-    """Return the rules that the draft would break; `fetch` runs a query, on a reader or in the writer's transaction."""
-    query = _QUERIES.get(draft.kind)
-    if query is None:
-        return []
-    broken = await fetch(query, {**columns, "account_id": draft.account_id, "id": draft.id})
-    return [_violation(rule, draft, columns) for (rule,) in broken]
+async def find_conflicts(read: Read, draft: Draft, columns: Columns) -> list[Violation]:
+    """Return the rules that the draft would break as of the last commit; `read` runs a query on a reader."""
+    return violations_of(await read(*conflict_query(draft, columns)), draft, columns)
+
+
+def conflict_query(draft: Draft, columns: Columns) -> tuple[str, Mapping[str, object]]:
+    """Return the query, with its parameters, whose rows `violations_of` takes."""
+    return _QUERIES.get(draft.kind, _NO_RULES), {**columns, "account_id": draft.account_id, "id": draft.id}
+
+
+def violations_of(rows: Iterable[Row], draft: Draft, columns: Columns) -> list[Violation]:
+    """Return the rules that the draft would break."""
+    return [_violation(rule, draft, columns) for (rule,) in rows]
 
 
 def _violation(rule: str, draft: Draft, columns: Columns) -> Violation:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
-
-    import aiosqlite
 
     from daemon.store.database import Database
 
@@ -25,11 +24,11 @@ class StoredValues:
     async def get_or_create(self, key: str, make: Callable[[], bytes]) -> bytes:
         """Return the value, made and stored where there is none; two processes get the same one."""
 
-        async def job(connection: aiosqlite.Connection) -> bytes:
-            for (value,) in await connection.execute_fetchall(_FIND, (key,)):
+        def job(connection: sqlite3.Connection) -> bytes:
+            for (value,) in connection.execute(_FIND, (key,)).fetchall():
                 return bytes(value)
             made = make()
-            await connection.execute(_ADD, (key, made))
+            connection.execute(_ADD, (key, made))
             return made
 
         return await self._database.write(job)
@@ -37,7 +36,7 @@ class StoredValues:
     async def put(self, key: str, value: bytes) -> None:
         """Store the value, whatever there was."""
 
-        async def job(connection: aiosqlite.Connection) -> None:
-            await connection.execute(_PUT, (key, value))
+        def job(connection: sqlite3.Connection) -> None:
+            connection.execute(_PUT, (key, value))
 
         await self._database.write(job)

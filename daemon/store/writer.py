@@ -1,19 +1,21 @@
 """The one writer: all the jobs that wait are run in one transaction, so that one fsync serves them all.
 
-A job runs whole or not at all. It must use nothing but the connection it is given, and neither commit nor roll back.
+A job is a plain function of the connection, run in its thread: a transaction with all its jobs is one function there,
+so that it costs one change of threads. A job runs whole or not at all. It must neither commit nor roll back, and what
+else it uses must not change meanwhile: the event loop goes on beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
-
-import aiosqlite
 
 from api.ports import StoreUnavailable
 from daemon.figures import Histogram
@@ -22,10 +24,12 @@ from daemon.store.faults import Health, is_fault, needs_reopening
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from daemon.store.connection import Connection
+
 T = TypeVar("T")
-Job: TypeAlias = Callable[[aiosqlite.Connection], Awaitable[T]]
+Job: TypeAlias = Callable[[sqlite3.Connection], T]
 Committed: TypeAlias = Callable[[T], None]
-Connector: TypeAlias = Callable[[], Awaitable[aiosqlite.Connection]]
+Connector: TypeAlias = Callable[[], "Awaitable[Connection]"]
 
 MAX_BATCH = 64  # jobs in a transaction: what a REGISTER may have to wait for, some 20 ms
 
@@ -36,6 +40,7 @@ class _Entry(Generic[T]):
 
     job: Job[T]
     committed: Committed[T] | None
+    taken: Callable[[], None] | None
     future: asyncio.Future[T]
 
     def resolve(self, outcome: T | Exception) -> None:
@@ -55,7 +60,7 @@ class Writer:
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
-        self._connection: aiosqlite.Connection | None = None
+        self._connection: Connection | None = None
         self._queue: deque[_Entry[Any]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -71,7 +76,7 @@ class Writer:
         """How many jobs wait for a transaction."""
         return len(self._queue)
 
-    def start(self, connection: aiosqlite.Connection) -> None:
+    def start(self, connection: Connection) -> None:
         """Begin to write on this connection, which is the writer's from now on."""
         self._connection = connection
         self._task = asyncio.create_task(self._run(), name="store writer")
@@ -86,14 +91,17 @@ class Writer:
         finally:
             await self._disconnect()
 
-    def submit(self, job: Job[T], committed: Committed[T] | None = None) -> asyncio.Future[T]:
+    def submit(
+        self, job: Job[T], committed: Committed[T] | None = None, *, taken: Callable[[], None] | None = None
+    ) -> asyncio.Future[T]:
         """Queue the job and return the future of its result, done after the commit.
 
         Cancelling the future takes back a job that was not started; one that was started runs to its end.
-        `committed` is called with the result right after the commit, cancelled or not. The future fails with
-        StoreUnavailable, or with what the job raised.
+        `taken` is called in the event loop right before the job's transaction: what the job writes must not change
+        from then on. `committed` is called with the result right after the commit, cancelled or not. The future fails
+        with StoreUnavailable, or with what the job raised.
         """
-        entry = _Entry(job, committed, asyncio.get_running_loop().create_future())
+        entry = _Entry(job, committed, taken, asyncio.get_running_loop().create_future())
         if self._closing:
             entry.resolve(StoreUnavailable("the database is closed"))
         else:
@@ -120,7 +128,11 @@ class Writer:
             return
         began = time.monotonic()
         try:
-            outcomes = await self._transaction(live)
+            connection = await self._connected()
+            for entry in live:
+                if entry.taken is not None:
+                    entry.taken()
+            outcomes = await connection.run(partial(_transaction, [entry.job for entry in live]))
         except Exception as error:  # noqa: BLE001 - told to those who wait, logged by `failed`; the writer goes on
             self.failures += 1
             refusal = self._health.failed(error)
@@ -133,20 +145,7 @@ class Writer:
             for entry, outcome in zip(live, outcomes, strict=True):
                 entry.resolve(outcome)
 
-    async def _transaction(self, batch: Sequence[_Entry[Any]]) -> list[object]:
-        connection = await self._connected()
-        await connection.execute("BEGIN IMMEDIATE")
-        if len(batch) == 1:
-            outcomes = [await _attempt(batch[0].job, connection)]
-            if isinstance(outcomes[0], Exception):
-                await connection.rollback()
-                return outcomes
-        else:
-            outcomes = [await _in_savepoint(entry.job, connection) for entry in batch]
-        await connection.commit()
-        return outcomes
-
-    async def _connected(self) -> aiosqlite.Connection:
+    async def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = await self._connector()
         return self._connection
@@ -158,30 +157,46 @@ class Writer:
             await self._disconnect()
             return
         try:
-            await self._connection.rollback()
-        except aiosqlite.Error:
+            await self._connection.run(sqlite3.Connection.rollback)
+        except sqlite3.Error:
             await self._disconnect()
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(aiosqlite.Error, ValueError):  # ValueError: it was closed by its own failure
+            with suppress(sqlite3.Error, ValueError):  # ValueError: it was closed by its own failure
                 await connection.close()
 
 
-async def _in_savepoint(job: Job[object], connection: aiosqlite.Connection) -> object:
-    await connection.execute("SAVEPOINT job")
-    outcome = await _attempt(job, connection)
+def _transaction(jobs: Sequence[Job[object]], connection: sqlite3.Connection) -> list[object]:
+    """Run the jobs and commit; return of each its result, or the exception that is its caller's."""
+    connection.execute("BEGIN IMMEDIATE")
+    if len(jobs) == 1:
+        outcomes = [_attempt(jobs[0], connection)]
+        if isinstance(outcomes[0], Exception):
+            connection.rollback()
+            return outcomes
+    else:
+        outcomes = [_in_savepoint(job, connection) for job in jobs]
+    connection.commit()
+    return outcomes
+
+
+def _in_savepoint(job: Job[object], connection: sqlite3.Connection) -> object:
+    connection.execute("SAVEPOINT job")
+    outcome = _attempt(job, connection)
     if isinstance(outcome, Exception):
-        await connection.execute("ROLLBACK TO job")
-    await connection.execute("RELEASE job")
+        connection.execute("ROLLBACK TO job")
+    connection.execute("RELEASE job")
     return outcome
 
 
-async def _attempt(job: Job[object], connection: aiosqlite.Connection) -> object:
+def _attempt(job: Job[object], connection: sqlite3.Connection) -> object:
     """Return the job's result, or the exception that is its caller's; the database's own faults are raised."""
     try:
-        return await job(connection)
+        return job(connection)
+    except StopIteration:
+        return RuntimeError("the job raised StopIteration")  # which no future takes
     except Exception as error:  # whatever it is, it goes to the one who asked for the job
         if is_fault(error):
             raise

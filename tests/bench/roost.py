@@ -21,9 +21,8 @@ from daemon.store.document_rows import INSERT, row_of
 from daemon.store.records import columns_of
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Mapping
-
-    import aiosqlite
 
     from api.ports import JsonObject
 
@@ -95,8 +94,8 @@ async def _provision(path: Path, devices: int) -> tuple[str, str]:
     await store.create_master("bench", "master.test")
     account = await store.add_account("bench", REALM)
 
-    async def insert(connection: aiosqlite.Connection) -> None:
-        await connection.executemany(INSERT, _rows(account.account_id, devices))
+    def insert(connection: sqlite3.Connection) -> None:
+        connection.executemany(INSERT, _rows(account.account_id, devices))
 
     await store.documents._database.write(insert)
     token = await store.tokens.issue(TokenIdentity(account.account_id, None, "api_key"), ttl=None)
