@@ -36,7 +36,7 @@ _AUTH_PARAM = re.compile(
     r"|(.+))",
     re.DOTALL,
 )
-_PLAIN_PARAM = re.compile(r'([a-z]+)=(?:"([^"\\]*)"|([^\s",\\]+))(?:, ?|\Z)')
+_PLAIN_PARAM = re.compile(r'([a-z]+)=(?:"([^"\\]*)"|([^\s",\\]+))(?:, ?|\Z)|(.)', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _NONCE_COUNT = re.compile(r"[0-9A-Fa-f]{1,8}\Z")  # RFC 7616 3.4 asks for eight digits; some phones send fewer
 
@@ -264,12 +264,12 @@ def parse_auth(text: str) -> tuple[str, dict[str, str]]:
 
 def _plain_params(text: str) -> dict[str, str] | None:
     """Read parameters as nearly every phone writes them, in a third of the time; None where it is not so simple."""
-    pieces: list[str | None] = _PLAIN_PARAM.split(text)
-    if any(pieces[::4]):
-        return None  # something stands between the parameters
-    names, quoted, tokens = pieces[1::4], pieces[2::4], pieces[3::4]
-    params = {name or "": text or token or "" for name, text, token in zip(names, quoted, tokens, strict=True)}
-    return params if len(params) == len(names) else None
+    params: dict[str, str] = {}
+    for name, quoted, token, other in _PLAIN_PARAM.findall(text):
+        if other or name in params:
+            return None
+        params[name] = quoted or token
+    return params
 
 
 def _any_params(text: str) -> dict[str, str]:

@@ -105,10 +105,11 @@ class CSeq(NamedTuple):
         match = _CSEQ.match(text)
         if match is None:
             raise ParseError("malformed CSeq")
-        number = int(match[1])
+        digits, method = match.groups()
+        number = int(digits)
         if number >= 2**31:
             raise ParseError("the CSeq number is out of range")
-        return CSeq(number, match[2])
+        return CSeq(number, method)
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"

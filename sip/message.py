@@ -95,8 +95,10 @@ class Message:
 
     def set(self, name: str, *values: str) -> None:
         """Put these lines in the place of whatever the header had; none removes it."""
+        for value in values:
+            _checked(name, value)
         if values:
-            self._fields[name] = [_checked(name, value) for value in values]
+            self._fields[name] = list(values)
         else:
             self._fields.pop(name, None)
 
@@ -198,7 +200,16 @@ class Response(Message):
     def to_request(cls, request: Request, status: int, reason: str | None = None, *, to_tag: str = "") -> Response:
         """Build the response to a request (RFC 3261 8.2.6.2), with our tag in To where there is none yet."""
         theirs = request._fields
-        fields = {name: theirs[name] for name in _COPIED if name in theirs}
+        try:
+            fields = {
+                "Via": theirs["Via"],
+                "From": theirs["From"],
+                "To": theirs["To"],
+                "Call-ID": theirs["Call-ID"],
+                "CSeq": theirs["CSeq"],
+            }
+        except KeyError:
+            fields = {name: theirs[name] for name in _COPIED if name in theirs}
         to = fields.get("To")
         if to_tag and to and status > 100 and not has_tag(to[0]):
             fields["To"] = [f"{to[0]};tag={to_tag}", *to[1:]]
@@ -249,7 +260,8 @@ def parse_message(data: bytes) -> Request | Response:
     if too_long:
         head = head[: max(0, head.rfind(b"\r\n", 0, MAX_HEAD))]
     lines = head.decode("utf-8", "surrogateescape").split("\r\n")
-    broken = len((head + b".").splitlines()) != len(lines)  # a bare CR or LF ends a line too
+    text = "".join(lines)
+    broken = "\r" in text or "\n" in text  # a bare CR or LF ends a line too
     if broken:
         # What goes back in the answer must not end a line there.
         lines = [line.replace("\r", " ").replace("\n", " ") for line in lines]
@@ -309,12 +321,12 @@ def _index(message: Message, lines: list[str]) -> None:
         if not colon or not name or len(value) > MAX_HEADER_LINE:
             _fault(message, "malformed header line")
             last = ""
+            continue
+        last = name
+        if name in fields:
+            fields[name].append(value.strip())
         else:
-            last = name
-            if name in fields:
-                fields[name].append(value.strip())
-            else:
-                fields[name] = [value.strip()]
+            fields[name] = [value.strip()]
 
 
 def _unfold(message: Message, values: list[str], line: str) -> None:

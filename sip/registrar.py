@@ -205,13 +205,14 @@ def _make_room(kept: Sequence[Binding], excess: int) -> list[Binding] | None:
 
 def _wishes(request: Request) -> tuple[list[_Wish], bool]:
     """Read the Contact values; the flag says that it was the one `*`. Raises ParseError."""
-    values = [value for value in request.values("Contact") if value]
+    values = request.values("Contact")
     if len(values) > MAX_WISHES:
         raise ParseError("too many Contact values")
-    default = parse_seconds(request.first("Expires") or "", default=DEFAULT_EXPIRES)
+    expires = request.first("Expires")
+    default = DEFAULT_EXPIRES if expires is None else parse_seconds(expires, default=DEFAULT_EXPIRES)
     if "*" in values:
         # RFC 3261 10.3 step 6: "*" with any other contact, or with an expiration other than zero, MUST be refused.
-        if len(values) > 1 or request.first("Expires") is None or default != 0:
+        if [value for value in values if value] != ["*"] or expires is None or default != 0:
             raise ParseError("Contact * needs Expires: 0 and no other contact")
         return [], True
     path = request.values("Path")
@@ -219,7 +220,7 @@ def _wishes(request: Request) -> tuple[list[_Wish], bool]:
         raise ParseError("too many Path values")
     for value in path:
         SipUri.parse(NameAddr.parse(value).uri)
-    return [_wish(value, default) for value in values], False
+    return [_wish(value, default) for value in values if value], False
 
 
 def _wish(value: str, default: int) -> _Wish:
@@ -272,12 +273,15 @@ def _q(text: str | None) -> float:
 def _answer(request: Request, bindings: Sequence[Binding], changes: BindingChanges, now: float) -> RegisterResult:
     response = Response.to_request(request, 200)
     response.set("Contact", *[_contact(binding, now) for binding in bindings])
-    if request.lines("Path"):
-        response.set("Path", *request.lines("Path"))
+    path = request.lines("Path")
+    if path:
+        response.set("Path", *path)
         response.add("Supported", "path")
-    elif [binding for binding in changes.put if binding.reg_id] and "outbound" in request.tokens("Supported"):
-        # RFC 5626 6: tells the phone that its flows count. Not through a proxy, which would have to keep them too.
-        response.add("Require", "outbound")
+        return RegisterResult(response, changes)
+    for binding in changes.put:
+        if binding.reg_id and "outbound" in request.tokens("Supported"):
+            # RFC 5626 6: tells the phone that its flows count. Not through a proxy, which would have to keep them too.
+            response.set("Require", "outbound")
     return RegisterResult(response, changes)
 
 

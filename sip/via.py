@@ -12,85 +12,128 @@ from sip.headers import Params, param_of, parse_params_verbatim
 MAGIC_COOKIE = "z9hG4bK"
 """What the branch of every RFC 3261 request begins with (RFC 3261 8.1.1.7)."""
 
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+"
 _SENT = re.compile(
     r"\s*SIP\s*/\s*[0-9]\.[0-9]\s*/\s*(?P<transport>[A-Za-z0-9.!%*_+`'~-]+)\s+"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)\s*(?::\s*(?P<port>[0-9]{1,5})\s*)?\Z"
+    rf"(?P<host>{_HOST})\s*(?::\s*(?P<port>[0-9]{{1,5}})\s*)?\Z"
+)
+_USUAL = re.compile(  # as nearly every phone writes it
+    rf"SIP/2\.0/([A-Z]+) ((?:{_HOST})(?::([0-9]{{1,5}}))?)(;rport)?;branch=([^\s;,=\"<>]+)(;rport)?\Z"
 )
 
 
 class Via(NamedTuple):
     """One Via value."""
 
+    text: str
+    """All of it, without needless white space."""
     transport: str
     """In upper case; may be one that we do not know."""
-    host: str
-    """The sent-by host, without brackets."""
+    sent_by: str
+    """Host and port as the client named itself: part of the transaction's key."""
     port: int | None
-    params: Params
-    """With the quotes that values have, for what a response repeats must not change."""
+    """That of sent-by."""
+    branch: str | None
+    """None where an RFC 2543 client sent none."""
+    asks_rport: bool
+    """Whether the client wants the answer where the request came from (RFC 3581 3)."""
+    before_rport: str
+    """The text up to the place of `rport`, or all of it, without `received`."""
+    after_rport: str
 
     @staticmethod
     def parse(text: str) -> Via:
         """Parse one Via value. Raises ParseError."""
-        sent, semicolon, params = text.partition(";")
-        match = _SENT.match(sent)
-        if match is None:
-            raise ParseError("malformed Via")
-        transport, host, digits = match.groups()
-        port = int(digits) if digits else None
-        if port is not None and port > 65535:
-            raise ParseError("the port of the Via is out of range")
-        return Via(transport.upper(), host.strip("[]"), port, parse_params_verbatim(semicolon + params))
+        usual = _USUAL.match(text)
+        if usual is None:
+            return _parse(text)
+        transport, sent_by, digits, rport, branch, rport_behind = usual.groups()
+        if rport and rport_behind:
+            return _parse(text)
+        if rport:
+            before, after = f"SIP/2.0/{transport} {sent_by}", f";branch={branch}"
+        else:
+            before, after = text[:-6] if rport_behind else text, ""
+        asks_rport = rport is not None or rport_behind is not None
+        port = _port(digits) if digits else None
+        return Via(text, transport, sent_by.lower(), port, branch, asks_rport, before, after)
+
+    @property
+    def host(self) -> str:
+        """The sent-by host in lower case, without brackets."""
+        return (self.sent_by if self.port is None else self.sent_by.rpartition(":")[0]).strip("[]")
+
+    @property
+    def params(self) -> Params:
+        """All parameters, with the quotes that values have."""
+        _, semicolon, params = self.text.partition(";")
+        return parse_params_verbatim(semicolon + params)
 
     def param(self, name: str) -> str | None:
         """Return the value of a parameter; empty for a flag, None where it is absent."""
         return param_of(self.params, name)
-
-    @property
-    def branch(self) -> str | None:
-        """The branch, None where an RFC 2543 client sent none."""
-        return self.param("branch") or None
-
-    @property
-    def sent_by(self) -> str:
-        """Host and port as the client named itself, in lower case: part of the transaction's key."""
-        return f"{self.host.lower()}:{self.port or ''}"
 
     def marked(self, source: Address) -> str:
         """Return the Via's text with what the server saw: `received`, and `rport` where it was asked for.
 
         What the client itself wrote in `received` is replaced, for it is not the client's to say.
         """
-        parts = [self._sent()]
-        asked_rport = False
-        for name, value in self.params:
-            if name == "rport":
-                asked_rport = True
-                parts.append(f";rport={source.port}")
-            elif name != "received":
-                parts.append(f";{name}" if value is None else f";{name}={value}")
+        host, port = source
+        # RFC 3581 4: with rport, MUST add "received" always.
+        if self.asks_rport:
+            return f"{self.before_rport};rport={port}{self.after_rport};received={_bare(host)}"
         # RFC 3261 18.2.1: MUST add "received" if sent-by is a name or differs from the source.
-        # RFC 3581 4: with rport, MUST add it always.
-        if asked_rport or self.host != source.host:
-            parts.append(f";received={source.host.partition('%')[0]}")
-        return "".join(parts)
+        return self.before_rport if self.host == host else f"{self.before_rport};received={_bare(host)}"
 
     def reply_address(self, source: Address) -> Address:
         """Return where a response goes by datagram: the source, on sent-by's port without rport (RFC 3261 18.2.2).
 
         `maddr` is not followed: a response must not be steered to a third host.
         """
-        if self.param("rport") is not None:
-            return source
-        return Address(source.host, self.port or 5060)
+        return source if self.asks_rport else Address(source.host, self.port or 5060)
 
     def __str__(self) -> str:
-        return self._sent() + "".join(
-            [f";{name}" if value is None else f";{name}={value}" for name, value in self.params]
-        )
+        return self.text
 
-    def _sent(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (
-            f"SIP/2.0/{self.transport} {host}" if self.port is None else f"SIP/2.0/{self.transport} {host}:{self.port}"
-        )
+
+def _parse(text: str) -> Via:
+    sent, semicolon, rest = text.partition(";")
+    match = _SENT.match(sent)
+    if match is None:
+        raise ParseError("malformed Via")
+    transport, host, digits = match.groups()
+    params = parse_params_verbatim(semicolon + rest)
+    sent_by = f"{host}:{digits}" if digits else host
+    start = f"SIP/2.0/{transport.upper()} {sent_by}"
+    names = [name for name, _ in params]
+    place = names.index("rport") if "rport" in names else len(params)
+    return Via(
+        start + _text_of(params),
+        transport.upper(),
+        sent_by.lower(),
+        _port(digits) if digits else None,
+        param_of(params, "branch") or None,
+        place < len(params),
+        start + _text_of(_clients_own(params[:place])),
+        _text_of(_clients_own(params[place:])),
+    )
+
+
+def _port(digits: str) -> int:
+    port = int(digits)
+    if port > 65535:
+        raise ParseError("the port of the Via is out of range")
+    return port
+
+
+def _clients_own(params: Params) -> Params:
+    return tuple((name, value) for name, value in params if name not in ("rport", "received"))
+
+
+def _text_of(params: Params) -> str:
+    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params])
+
+
+def _bare(host: str) -> str:
+    """Leave the zone of a link-local address away, which means nothing elsewhere."""
+    return host.partition("%")[0]

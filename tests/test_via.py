@@ -65,7 +65,7 @@ def test_via_is_read_and_written_back(text: str, transport: str, host: str, port
     """A response repeats what the client wrote (RFC 3261 8.2.6.2, 20.42)."""
     via = Via.parse(text)
 
-    assert Via(transport, host, port, params) == via
+    assert (transport, host, port, params) == (via.transport, via.host, via.port, via.params)
     assert text == str(via)
 
 
@@ -117,6 +117,14 @@ def test_malformed_via_is_refused(text: str) -> None:
             "SIP/2.0/UDP 198.51.100.7;rport=61234;branch=z;received=198.51.100.7", SOURCE, id="rport-asked-for",
         ),
         pytest.param(
+            "SIP/2.0/UDP 198.51.100.7:5062;branch=z;rport",
+            "SIP/2.0/UDP 198.51.100.7:5062;branch=z;rport=61234;received=198.51.100.7", SOURCE, id="rport-at-the-end",
+        ),
+        pytest.param(
+            "SIP/2.0/UDP 198.51.100.7;rport;branch=z;rport",
+            "SIP/2.0/UDP 198.51.100.7;rport=61234;branch=z;received=198.51.100.7", SOURCE, id="rport-asked-for-twice",
+        ),
+        pytest.param(
             "SIP/2.0/UDP 10.0.0.1;rport=5060;received=203.0.113.9;branch=z",
             "SIP/2.0/UDP 10.0.0.1;rport=61234;branch=z;received=198.51.100.7", SOURCE, id="what-the-client-claims",
         ),
@@ -147,8 +155,9 @@ def test_ipv6_source_is_written_without_brackets() -> None:
     ("text", "sent_by", "branch"),
     [
         ("SIP/2.0/UDP Host.Example:5060;branch=z9hG4bKx", "host.example:5060", "z9hG4bKx"),
-        ("SIP/2.0/UDP Host.Example", "host.example:", None),
-        ("SIP/2.0/UDP h;branch=", "h:", None),
+        ("SIP/2.0/UDP Host.Example", "host.example", None),
+        ("SIP/2.0/UDP h;branch=", "h", None),
+        ("SIP/2.0/TLS [2001:DB8::1]:5061;rport;branch=z9hG4bKx", "[2001:db8::1]:5061", "z9hG4bKx"),
     ],
 )
 def test_parts_of_the_transaction_key(text: str, sent_by: str, branch: str | None) -> None:
@@ -168,6 +177,27 @@ def test_no_text_raises_anything_but_a_parse_error(text: str) -> None:
 
     assert via == Via.parse(str(via))
     assert via.marked(SOURCE) == str(Via.parse(via.marked(SOURCE)))
+
+
+@given(
+    st.sampled_from(["SIP/2.0/UDP ", "SIP/2.0/tls ", "SIP/2.0/TCP  "]),
+    st.sampled_from(["192.0.2.1", "Host.example", "[2001:db8::1]", "[x]"]),
+    st.sampled_from(["", ":5060", ":05060", ":65536", ":", " :5060"]),
+    st.lists(
+        st.sampled_from([";rport", ";branch=z9hG4bKa", ";branch=", ";Rport", ";received=a", ";a=b", ' ;x="q"']),
+        max_size=4,
+    ),
+)
+def test_usual_via_is_read_as_any_other(start: str, host: str, port: str, params: list[str]) -> None:
+    """There is a pattern for what nearly every phone sends; it must see nothing else in it."""
+    text = start + host + port + "".join(params)
+    try:
+        usual = Via.parse(text)
+    except ParseError:
+        return
+    spaced = Via.parse(f" {text}")  # which is none of the usual
+
+    assert (spaced, spaced.marked(SOURCE)) == (usual, usual.marked(SOURCE))
 
 
 @pytest.mark.parametrize("unit", [" ", "a", ":", ";", ";a", ";a=", '"', "\\", " :", "; "])

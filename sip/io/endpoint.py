@@ -33,7 +33,7 @@ from sip.message import Request, Response, parse_message
 from sip.stun import answer_binding
 from sip.trust import TrustedSources
 from sip.uas import inspect
-from sip.via import MAGIC_COOKIE, Via
+from sip.via import MAGIC_COOKIE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -369,8 +369,7 @@ class Endpoint:
 
     def _add_via(self, request: Request, flow: Flow) -> None:
         ours = self.address_of(flow)
-        via = Via(flow.transport.value, ours.host, ours.port, (("branch", MAGIC_COOKIE + new_token()), ("rport", None)))
-        request.put_first("Via", str(via))
+        request.put_first("Via", f"SIP/2.0/{flow.transport.value} {ours};branch={MAGIC_COOKIE}{new_token()};rport")
 
 
 def new_token() -> str:

@@ -81,9 +81,10 @@ class TransactionLayer:
     def receive_request(self, request: Request, flow: Flow) -> None:
         """Match a request to its transaction, or begin one. Raises ParseError where it has no usable Via."""
         lines = request.lines("Via")
-        first, *rest = split_values(lines[0]) if lines else ("",)
-        via = Via.parse(first)
-        request.set("Via", via.marked(flow.remote), *rest, *lines[1:])
+        values = split_values(lines[0]) if lines else [""]
+        via = Via.parse(values[0])
+        values[0] = via.marked(flow.remote)
+        request.set("Via", *values, *lines[1:])
         key = _server_key(request, via, flow)
         transaction = self._servers.get(key)
         if transaction is not None:
@@ -318,7 +319,7 @@ def _server_key(request: Request, via: Via, flow: Flow) -> ServerKey:
         identity = (request.call_id, str(request.cseq.number), request.from_.tag or "")
     except ParseError:
         identity = ("", "", "")
-    return str(via), *identity, flow.remote, method
+    return via.text, *identity, flow.remote, method
 
 
 def _identity(request: Request) -> Identity:
