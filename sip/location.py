@@ -75,6 +75,10 @@ class Binding:
         """What tells this binding from the others of all AORs."""
         return self.aor, self.contact, self.instance, self.reg_id
 
+    def is_same_contact(self, other: Binding) -> bool:
+        """Tell whether another binding of the AOR has the same key."""
+        return self.contact == other.contact and self.instance == other.instance and self.reg_id == other.reg_id
+
     def heard(self, now: float, latency: float | None = None) -> bool:
         """Note that the phone sent something; returns whether it was unreachable before."""
         was_lost = self.reach is Reach.UNREACHABLE
@@ -291,8 +295,7 @@ class LocationTable:
 
 def _parted(bindings: tuple[Binding, ...], binding: Binding) -> tuple[Binding | None, tuple[Binding, ...]]:
     """Return the one of an AOR's bindings that has the key of this one, and the others."""
-    contact, instance, reg_id = binding.contact, binding.instance, binding.reg_id
     for place, other in enumerate(bindings):
-        if other.contact == contact and other.instance == instance and other.reg_id == reg_id:
+        if other.is_same_contact(binding):
             return other, bindings[:place] + bindings[place + 1 :]
     return None, bindings

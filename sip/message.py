@@ -265,6 +265,8 @@ def parse_message(data: bytes) -> Request | Response:
     if broken:
         # What goes back in the answer must not end a line there.
         lines = [line.replace("\r", " ").replace("\n", " ") for line in lines]
+    if len(text) > MAX_HEADER_LINE:
+        lines[1:] = [line if len(line) <= MAX_HEADER_LINE else "" for line in lines[1:]]  # an empty one is malformed
     message = _start(lines[0])
     if too_long:
         message.defect = ParseError("the header is too long", status=513)
@@ -285,7 +287,7 @@ def _start(line: str) -> Request | Response:
         return Response(int(match[1]), match[2] or "")
     method, _, rest = line.partition(" ")
     uri, _, version = rest.rpartition(" ")
-    if version == "SIP/2.0" and method and uri and " " not in uri and _METHOD.match(method):
+    if version == "SIP/2.0" and uri and " " not in uri and _METHOD.match(method):
         return Request(method, uri)
     return _doubtful_request(line)
 
@@ -318,7 +320,7 @@ def _index(message: Message, lines: list[str]) -> None:
                 _unfold(message, fields[last], line)
                 continue
             name = header_name(name) if name and len(name) <= MAX_NAME and name[0] not in _BLANKS else ""
-        if not colon or not name or len(value) > MAX_HEADER_LINE:
+        if not colon or not name:
             _fault(message, "malformed header line")
             last = ""
             continue

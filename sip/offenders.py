@@ -30,28 +30,14 @@ class _Record:
     silent_until: float = 0.0
 
 
-class _Recent(Generic[Value]):
+class _Recent(OrderedDict[tuple[str, str], Value], Generic[Value]):
     """A mapping that forgets what was not used for longest when it is full."""
 
-    __slots__ = ("_items",)
-
-    def __init__(self) -> None:
-        self._items: OrderedDict[tuple[str, str], Value] = OrderedDict()
-
-    def get(self, key: tuple[str, str]) -> Value | None:
-        return self._items.get(key)
-
     def put(self, key: tuple[str, str], value: Value) -> None:
-        self._items[key] = value
-        self._items.move_to_end(key)
-        if len(self._items) > MAX_TRACKED:
-            self._items.popitem(last=False)
-
-    def drop(self, key: tuple[str, str]) -> None:
-        self._items.pop(key, None)
-
-    def __len__(self) -> int:
-        return len(self._items)
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > MAX_TRACKED:
+            self.popitem(last=False)
 
 
 class Offenders:
@@ -79,8 +65,8 @@ class Offenders:
     def right(self, source: str, aor: str) -> None:
         """Forgive what went wrong before a right answer."""
         if self._by_aor or self._by_source:
-            self._by_aor.drop((source, aor))
-            self._by_source.drop((source, ""))
+            self._by_aor.pop((source, aor), None)
+            self._by_source.pop((source, ""), None)
 
     def is_silenced(self, source: str, now: float) -> bool:
         """Return whether the source gets no answer for now."""

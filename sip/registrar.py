@@ -148,10 +148,10 @@ def _bind(
         if wish.expires == 0:
             removed += [standing] if standing else []
             continue
-        binding = _binding(request, cseq, wish, standing, policy, who, now)
-        if standing is not None and standing.key != binding.key:
+        binding = _binding(request, call_id, cseq, wish, standing, policy, who, now)
+        if standing is not None and not binding.is_same_contact(standing):
             removed.append(standing)
-        put = [other for other in put if other.key != binding.key] if put else put
+        put = [other for other in put if not binding.is_same_contact(other)] if put else put
         put.append(binding)
     excess = len(kept) + len(put) - policy.max_contacts
     if excess > 0:
@@ -165,6 +165,7 @@ def _bind(
 
 def _binding(
     request: Request,
+    call_id: str,
     cseq: int,
     wish: _Wish,
     standing: Binding | None,
@@ -180,7 +181,7 @@ def _binding(
         device_id=who.device_id,
         contact=wish.uri,
         flow=who.flow,
-        call_id=request.call_id,
+        call_id=call_id,
         cseq=cseq,
         expires_at=now + granted,
         granted=granted,

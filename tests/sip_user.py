@@ -47,12 +47,17 @@ class User:
 
 
 def request_text(
-    method: str = "OPTIONS", branch: str = "z9hG4bK1", *, transport: str = "TCP", sent_by: str = "10.9.9.9:5060"
+    method: str = "OPTIONS",
+    branch: str = "z9hG4bK1",
+    *,
+    transport: str = "TCP",
+    sent_by: str = "10.9.9.9:5060",
+    call_id: str = "c1",
 ) -> bytes:
     """Return a request as a phone sends it."""
     return (
         f"{method} sip:bob@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} {sent_by};rport;branch={branch}\r\n"
-        f"From: <sip:bob@acme.test>;tag=a\r\nTo: <sip:bob@acme.test>\r\nCall-ID: c1\r\nCSeq: 1 {method}\r\n"
+        f"From: <sip:bob@acme.test>;tag=a\r\nTo: <sip:bob@acme.test>\r\nCall-ID: {call_id}\r\nCSeq: 1 {method}\r\n"
         "Content-Length: 0\r\n\r\n"
     ).encode()
 

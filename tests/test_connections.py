@@ -158,7 +158,8 @@ async def test_a_peer_that_never_reads_is_closed_and_holds_nobody_up(start: Star
     deaf.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(deaf, endpoint.bound[0][1])
-    flood = b"".join(request_text(branch=f"z9hG4bK{number:04000}") for number in range(1_700))  # its answers are 7 MB
+    each = (request_text(branch=f"z9hG4bK{number:04000}", call_id=str(number)) for number in range(1_700))
+    flood = b"".join(each)  # its answers are 7 MB
     sending = asyncio.create_task(loop.sock_sendall(deaf, flood))
     other = await connect(endpoint)
     assert 200 == await other.ask("z9hG4bKother")
@@ -193,7 +194,7 @@ async def test_many_messages_in_one_segment_are_all_answered_in_order(start: Sta
     """RFC 3261 18.3; they take several turns of the loop, so that others have theirs."""
     endpoint = await start(EndpointPolicy(streams=PATIENT))
     phone = await connect(endpoint)
-    phone.send(b"".join(request_text(branch=f"z9hG4bK{number}") for number in range(500)))
+    phone.send(b"".join(request_text(branch=f"z9hG4bK{number}", call_id=str(number)) for number in range(500)))
     branches = [(await phone.receive()).via.branch for _ in range(500)]
 
     assert [f"z9hG4bK{number}" for number in range(500)] == branches

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from sip_user import LOCALHOST, WAIT, User
+from sip_user import LOCALHOST, WAIT, User, request_text
 
 from sip.errors import SipError, TransportFailed
 from sip.flow import Address, Flow, Transport
@@ -272,7 +272,7 @@ async def test_a_2xx_is_repeated_until_its_ack(phone: Phone, user: User) -> None
 async def test_messages_of_a_stream_are_cut_and_answered_on_their_connection(endpoint: Endpoint) -> None:
     """RFC 3261 18.3, RFC 5626 4.4.1: two in one segment, one over two, a ping between; the pong waits for nothing."""
     reader, writer = await asyncio.open_connection(*endpoint.bound[1][1])
-    one, two, three = (_request("OPTIONS", f"z9hG4bK{n}") for n in range(3))
+    one, two, three = (request_text("OPTIONS", f"z9hG4bK{n}", call_id=f"c{n}") for n in range(3))
     writer.write(one + b"\r\n\r\n" + two + three[:20])
     pong_and_first = await asyncio.wait_for(reader.readuntil(b"Content-Length: 0\r\n\r\n"), WAIT)
     second = await asyncio.wait_for(reader.readuntil(b"Content-Length: 0\r\n\r\n"), WAIT)
@@ -335,3 +335,13 @@ def _ours(method: str) -> Request:
     request.add("CSeq", f"1 {method}")
     request.add("Max-Forwards", "70")
     return request
+
+
+async def test_a_cancel_right_behind_its_invite_ends_it_before_anybody_is_asked(phone: Phone, user: User) -> None:
+    """RFC 3261 9.2; both are read before the first is handed over."""
+    await phone.send(_request("INVITE"))
+    await phone.send(_request("CANCEL"))
+    answers = [await phone.receive(), await phone.receive()]
+
+    assert {(200, "CANCEL"), (487, "INVITE")} == {(answer.status, answer.cseq.method) for answer in answers}  # type: ignore[union-attr]
+    assert user.requests.empty()

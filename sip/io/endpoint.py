@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections import deque
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -75,6 +74,16 @@ class TransactionUser(Protocol):
         ...
 
 
+class Arrival(NamedTuple):
+    """A message that came, read."""
+
+    message: Request | Response
+    flow: Flow
+    data: bytes
+
+
+Came = TypeVar("Came", Arrival, "ServerTransaction")
+
 Tap: TypeAlias = "Callable[[bytes, Flow, Address | None, bool], None]"
 """Is told the message, its flow, where it went to if not to the flow's peer, and whether we sent it. Never raises."""
 
@@ -86,7 +95,7 @@ class Endpoint:
         policy = policy or EndpointPolicy()
         self._user = user
         self._loop = asyncio.get_running_loop()
-        self.transactions = TransactionLayer(self._send, self._on_request, user.on_ack, new_token)
+        self.transactions = TransactionLayer(self._send, user.on_ack, new_token)
         self.trusted = TrustedSources()
         """Sources that are not limited."""
         self._guard = SourceGuard(policy.rate_per_source, policy.rate_burst, self.trusted)
@@ -102,7 +111,7 @@ class Endpoint:
         self._web: dict[Transport, WebSocketServer] = {}
         self._acceptors: list[Acceptor] = []
         self._bound: list[tuple[Transport, Address]] = []
-        self._parsed: deque[tuple[Request | Response, Flow, bytes]] = deque()
+        self._parsed: list[Arrival] = []
         self.tap: Tap | None = None
         """Who is shown every message, raw; None where nobody looks."""
         self.received = 0
@@ -126,7 +135,10 @@ class Endpoint:
     @property
     def backlog(self) -> float:
         """How full the fullest buffer of arrived datagrams is, from 0 to 1."""
-        return max((listener.backlog for listener in self._udp.values()), default=0.0)
+        fullest = 0.0
+        for listener in self._udp.values():
+            fullest = max(fullest, listener.backlog)
+        return fullest
 
     @property
     def lost(self) -> int:
@@ -242,13 +254,12 @@ class Endpoint:
         if self.tap is not None:
             self.tap(data, flow, None, False)
         try:
-            self._parsed.append((parse_message(data), flow, data))
+            self._parsed.append(Arrival(parse_message(data), flow, data))
         except ParseError as fault:
             self._unreadable(fault, flow, data)
             return
-        except Exception:
-            self.transactions.dropped["our fault"] += 1
-            log.exception("message.failed", flow=str(flow))
+        except Exception as error:  # noqa: BLE001 - logged
+            self._failed(flow, error)
             return
         if len(self._parsed) == 1:
             self._loop.call_soon(self._handle_parsed)
@@ -256,20 +267,27 @@ class Endpoint:
             self._handle_parsed()
 
     def _handle_parsed(self) -> None:
-        """Handle what came in this turn of the loop: all was parsed before, so code and data are in the caches."""
-        parsed = self._parsed
-        while parsed:
-            message, flow, data = parsed.popleft()
+        """Handle what came in this turn of the loop, by steps: each finds its code and data in the caches."""
+        parsed, self._parsed = self._parsed, []
+        begun = self._each(self._match, parsed)
+        self._each(self._hand_over, self._each(self._inspect, begun))
+
+    def _each(self, step: Callable[[Came], ServerTransaction | None], items: Sequence[Came]) -> list[ServerTransaction]:
+        """Take all items through a step, and return what goes on from there; one that fails stops no other."""
+        results = []
+        for item in items:
             try:
-                if isinstance(message, Request):
-                    self._receive_request(message, flow)
-                else:
-                    self._receive_response(message)
-            except ParseError as fault:
-                self._unreadable(fault, flow, data)
-            except Exception:
-                self.transactions.dropped["our fault"] += 1
-                log.exception("message.failed", flow=str(flow))
+                result = step(item)
+            except Exception as error:  # noqa: BLE001 - logged
+                self._failed(item.flow, error)
+            else:
+                if result is not None:
+                    results.append(result)
+        return results
+
+    def _failed(self, flow: Flow, error: Exception) -> None:
+        self.transactions.dropped["our fault"] += 1
+        log.error("message.failed", flow=str(flow), exc_info=error)
 
     def _unreadable(self, fault: ParseError, flow: Flow, data: bytes) -> None:
         if flow.transport is Transport.UDP and self._keep_open(data, flow):
@@ -285,12 +303,25 @@ class Endpoint:
                 self._send(answer, flow)
         return answer is not None
 
-    def _receive_request(self, request: Request, flow: Flow) -> None:
+    def _match(self, arrival: Arrival) -> ServerTransaction | None:
+        """Give a message to the transaction that it belongs to, and return the one that a new request begins."""
+        message, flow, data = arrival
+        try:
+            if isinstance(message, Request):
+                return self._receive_request(message, flow)
+            if message.defect is not None:
+                raise message.defect
+            self.transactions.receive_response(message)
+        except ParseError as fault:
+            self._unreadable(fault, flow, data)
+        return None
+
+    def _receive_request(self, request: Request, flow: Flow) -> ServerTransaction | None:
         if not self._user.is_welcome(request, flow):
             self.transactions.dropped["unwelcome request"] += 1
-            return
+            return None
         try:
-            self.transactions.receive_request(request, flow)
+            return self.transactions.receive_request(request, flow)
         except ParseError as fault:
             # RFC 4475 3.1.2.1: a Via that cannot be read SHOULD be answered 400; where from is known all the same.
             if request.method == "ACK" or not request.lines("Via"):
@@ -298,20 +329,24 @@ class Endpoint:
             refusal = Response.to_request(request, fault.status, to_tag=new_token())
             with contextlib.suppress(TransportFailed):
                 self._send(refusal.encode(), flow)
+            return None
 
-    def _receive_response(self, response: Response) -> None:
-        if response.defect is not None:
-            raise response.defect
-        self.transactions.receive_response(response)
-
-    def _on_request(self, transaction: ServerTransaction, request: Request) -> None:
+    def _inspect(self, transaction: ServerTransaction) -> ServerTransaction | None:
+        """Return the transaction if its request is one to look at, else answer it."""
+        request = transaction.request
+        if request is None:
+            return None  # a CANCEL came right behind
         refusal = inspect(request)
         if refusal is None:
-            self._user.on_request(request, transaction)
-        else:
-            facts = {"method": request.method, "call_id": request.first("Call-ID"), "status": refusal.status}
-            log.debug("request.refused", flow=str(transaction.flow), **facts)
-            transaction.respond_and_forget(refusal)
+            return transaction
+        facts = {"method": request.method, "call_id": request.first("Call-ID"), "status": refusal.status}
+        log.debug("request.refused", flow=str(transaction.flow), **facts)
+        transaction.respond_and_forget(refusal)
+        return None
+
+    def _hand_over(self, transaction: ServerTransaction) -> None:
+        if transaction.request is not None:
+            self._user.on_request(transaction.request, transaction)
 
     def _door(self, transport: Transport) -> Callable[[Callable[[], None]], asyncio.Protocol]:
         """Return what makes the protocol of an accepted connection."""

@@ -40,18 +40,16 @@ class Sender(Protocol):
 class TransactionLayer:
     """All transactions of the process.
 
-    `handle` is told of each new request, `handle_ack` of each ACK that acknowledges no refusal of ours.
+    `handle_ack` is told of each ACK that acknowledges no refusal of ours.
     """
 
     def __init__(
         self,
         send: Sender,
-        handle: Callable[[ServerTransaction, Request], None],
         handle_ack: Callable[[Request, Flow], None],
         token: Callable[[], str],
     ) -> None:
         self._send = send
-        self._handle = handle
         self._handle_ack = handle_ack
         self.token = token
         self.dropped: Counter[str] = Counter()
@@ -78,8 +76,11 @@ class TransactionLayer:
         """How many requests of ours are under way."""
         return len(self._clients)
 
-    def receive_request(self, request: Request, flow: Flow) -> None:
-        """Match a request to its transaction, or begin one. Raises ParseError where it has no usable Via."""
+    def receive_request(self, request: Request, flow: Flow) -> ServerTransaction | None:
+        """Match a request to its transaction; for a new one that is to be answered, return the transaction begun.
+
+        Raises ParseError where it has no usable Via.
+        """
         lines = request.lines("Via")
         values = split_values(lines[0]) if lines else [""]
         via = Via.parse(values[0])
@@ -95,7 +96,8 @@ class TransactionLayer:
         elif request.method == "CANCEL":
             self._cancel_server(request, flow, via, key)
         else:
-            self._begin_server(request, flow, via, key)
+            return self._begin_server(request, flow, via, key)
+        return None
 
     def receive_response(self, response: Response) -> None:
         """Give a response to the transaction that waits for it; any other is dropped (RFC 3261 18.1.2)."""
@@ -187,20 +189,20 @@ class TransactionLayer:
         self._clients.clear()
         self._unanswered.clear()
 
-    def _begin_server(self, request: Request, flow: Flow, via: Via, key: ServerKey) -> None:
+    def _begin_server(self, request: Request, flow: Flow, via: Via, key: ServerKey) -> ServerTransaction | None:
         if len(self._servers) >= MAX_SERVER_TRANSACTIONS:
             self.dropped["too many transactions"] += 1
-            return
+            return None
         transaction = self._servers[key] = ServerTransaction(self, key, request, flow, via)
         identity = _identity(request)
-        if identity in self._unanswered and not has_tag(request.first("To") or ""):
-            # RFC 3261 8.2.2.2: the same request, which was forked on its way to us.
-            transaction.respond_and_forget(Response.to_request(request, 482, "Merged Request"))
-            return
-        self._handle(transaction, request)
-        if transaction.request is not None and identity not in self._unanswered:
+        if identity not in self._unanswered:
             self._unanswered.add(identity)
             transaction.identity = identity
+        elif not has_tag(request.first("To") or ""):
+            # RFC 3261 8.2.2.2: the same request, which was forked on its way to us.
+            transaction.respond_and_forget(Response.to_request(request, 482, "Merged Request"))
+            return None
+        return transaction
 
     def _cancel_server(self, request: Request, flow: Flow, via: Via, key: ServerKey) -> None:
         """Answer a CANCEL, and end the INVITE it names where that still waits (RFC 3261 9.2)."""
