@@ -49,6 +49,7 @@ from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
 from daemon.targets import Targets
 from daemon.trace import Tracer
+from daemon.turns import short_turns
 from daemon.vendorfile import load_vendors
 from daemon.vitals import Vitals
 from daemon.webhook_client import WebhookClient
@@ -250,12 +251,14 @@ class Roost:
 
     async def _load(self, store: Store, documents: Provisioning, webhooks: Webhooks, phones: Phones) -> None:
         """Take up what an earlier process left."""
-        await documents.load()
-        await self._directory.load(store.documents)
-        phones.qualifier.load()
-        await webhooks.load()
-        await phones.deliveries.load()
-        log.info("table.loaded", bindings=await phones.presence.load(), devices=len(self._directory))
+        with short_turns():
+            await documents.load()
+            await self._directory.load(store.documents)
+            phones.qualifier.load()
+            await webhooks.load()
+            await phones.deliveries.load()
+            bindings = await phones.presence.load()
+        log.info("table.loaded", bindings=bindings, devices=len(self._directory))
 
     def _follow_phones(self, events: EventBus, phones: Phones) -> None:
         """Tell what happens from now on: what was loaded is nothing new."""

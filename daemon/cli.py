@@ -28,6 +28,7 @@ from daemon.cli_tls import tls
 from daemon.cli_tokens import token
 from daemon.cli_trace import trace
 from daemon.cli_users import user
+from daemon.garbage import hold
 from daemon.lifecycle import Notifier, serve
 from daemon.log import MASK, configure_logging
 from daemon.store import InUse, MigrationRefused
@@ -129,6 +130,7 @@ def demo() -> None:
 
 async def _serve(settings: Settings, reread: Callable[[], Settings]) -> None:
     # Imported here, so that the other commands start without the SIP stack and the HTTP server.
+    hold()
     from daemon.app import Roost
 
     await serve(Roost(settings, reread), Notifier.from_environ(os.environ))

@@ -27,8 +27,6 @@ STATEMENTS = {
     },
 }
 WHOLE_TABLE = {
-    "bindings_LOAD",  # once, at start
-    "documents_FACTS",  # once, at start
     "deliveries_OPEN",  # once, at start: the index of what is open, which is little
     "sync_jobs_RUNNING",  # once, at start: as above
     "tokens_LIST",  # by hand, and that is what is asked for

@@ -10,9 +10,10 @@ import asyncio
 import sys
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from api.ports import StoreUnavailable
+from daemon.store.pages import BINDINGS, rows_of
 from sip.flow import Address, Flow, Transport
 from sip.io.turn import this_turn
 from sip.location import Binding
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from daemon.store.database import Database, Row
+    from daemon.store.database import Database
     from sip.aor import Aor
     from sip.location import BindingChanges
 
@@ -42,11 +43,6 @@ INSERT OR REPLACE INTO bindings (
 """
 _REMOVE = "DELETE FROM bindings WHERE aor = ? AND contact = ? AND instance = ? AND reg_id = ?"
 _REMOVE_OVER = "DELETE FROM bindings WHERE expires_at <= ?"
-_LOAD = """
-SELECT aor, contact, instance, reg_id, device_id, transport, local_host, local_port, remote_host, remote_port,
-    path, q, call_id, cseq, expires_at, granted, first_registered, registered_at, user_agent
-FROM bindings
-"""
 
 
 class Owner(Protocol):
@@ -119,15 +115,15 @@ class StoredBindings:
         found: list[Binding] = []
         orphans: list[tuple[object, ...]] = []
 
-        def take(rows: Sequence[Row]) -> None:
-            for row in rows:
-                owner = owner_of(unpacked(row[0]), row[4])
+        def take(page: bytes) -> None:
+            for row in rows_of(page):
+                owner = owner_of(row[0], row[4])
                 if owner is not None:
                     found.append(_binding_of(row, owner, shift))
                 else:
-                    orphans.append(row[:4])
+                    orphans.append((*map(packed, row[:3]), row[3]))
 
-        await self._database.scan(_LOAD, take)
+        await self._database.pages(BINDINGS, take)
         if orphans:
             await self._database.write(partial(_execute_many, _REMOVE, orphans))
         return found
@@ -192,7 +188,7 @@ def _key_row(key: Key) -> tuple[object, ...]:
     return packed(aor), packed(contact), packed(instance), reg_id
 
 
-def _binding_of(row: Row, owner: Owner, shift: float) -> Binding:
+def _binding_of(row: Sequence[Any], owner: Owner, shift: float) -> Binding:
     (_, contact, instance, reg_id, _, transport, local_host, local_port, remote_host, remote_port,
      path, q, call_id, cseq, expires_at, granted, first, last, user_agent) = row  # fmt: skip
     registered_at = last - shift
@@ -200,17 +196,17 @@ def _binding_of(row: Row, owner: Owner, shift: float) -> Binding:
         owner.aor,
         owner.account_id,
         owner.device_id,
-        unpacked(contact),
+        contact,
         Flow(_TRANSPORTS[transport], _local_address(local_host, local_port), Address(remote_host, remote_port)),
-        unpacked(call_id),
+        call_id,
         cseq,
         expires_at - shift,
         granted,
         registered_at if first == last else first - shift,
         registered_at,
-        sys.intern(unpacked(user_agent)),
-        tuple(unpacked(path).split(_PATH_SEPARATOR)) if path else (),
-        unpacked(instance),
+        sys.intern(user_agent),
+        tuple(path.split(_PATH_SEPARATOR)) if path else (),
+        instance,
         reg_id,
         1.0 if q == 1.0 else q,  # nearly always, and so one object
     )

@@ -120,6 +120,25 @@ class Database:
 
         await self._with_reader(fetch)
 
+    async def pages(
+        self, sql: str, take: Callable[[bytes], None], parameters: Mapping[str, object] | Sequence[object] = ()
+    ) -> None:
+        """Hand the single value of each row to `take`, as of the last commit; meanwhile SQLite makes the next one."""
+
+        async def fetch(connection: Connection) -> None:
+            cursor = await connection.run(lambda raw: raw.execute(sql, parameters))
+            following = asyncio.ensure_future(connection.run(lambda _: cursor.fetchone()))
+            try:
+                while (row := await following) is not None:
+                    following = asyncio.ensure_future(connection.run(lambda _: cursor.fetchone()))
+                    await asyncio.sleep(0)  # which begins it
+                    take(row[0])
+            finally:
+                await asyncio.gather(following, return_exceptions=True)
+                await connection.run(lambda _: cursor.close())
+
+        await self._with_reader(fetch)
+
     async def _with_reader(self, fetch: Callable[[Connection], Awaitable[T]]) -> T:
         connection = await self._idle.get()
         try:

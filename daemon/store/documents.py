@@ -37,6 +37,7 @@ from daemon.store.document_rows import (
     next_revision,
     row_of,
 )
+from daemon.store.pages import FACTS, rows_of
 from daemon.store.records import (
     NO_COLUMNS,
     columns_of,
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
 
 CHUNK = 256  # documents decoded at a time: a few milliseconds of the event loop
 
-_FACTS = "SELECT account_id, id, json_extract(data, {}) FROM documents WHERE kind = :kind AND deleted = 0"
 _ADD_KEY = "INSERT INTO api_keys (account_id, api_key, digest) VALUES (?, ?, ?)"
 _DROP_KEY = "DELETE FROM api_keys WHERE account_id = ?"
 _DROP_TOKENS_OF_ACCOUNT = "DELETE FROM tokens WHERE account_id = ?"
@@ -120,14 +120,14 @@ class StoredDocuments:
 
         SQLite takes the values out of the JSON, so that the rest of 100,000 documents is never made into objects.
         """
-        sql = _FACTS.format(", ".join(f":path{number}" for number in range(len(paths))))
+        sql = FACTS.format(paths=", ".join(f":path{number}" for number in range(len(paths))))
         parameters = {f"path{number}": f"$.{path}" for number, path in enumerate(paths)}
 
-        def each(rows: Sequence[Row]) -> None:
-            for account_id, document_id, values in rows:
-                take(account_id, document_id, orjson.loads(values))
+        def each(page: bytes) -> None:
+            for account_id, document_id, values in rows_of(page):
+                take(account_id, document_id, values)
 
-        await self._database.scan(sql, each, {**parameters, "kind": kind.value})
+        await self._database.pages(sql, each, {**parameters, "kind": kind.value})
 
     async def accounts(self) -> Sequence[Document]:
         """Return all the accounts, by id ascending."""
