@@ -43,3 +43,17 @@ async def test_a_block_of_the_loop_is_seen() -> None:
         assert len(watch.lateness) == 1
     finally:
         await watch.close()
+
+
+async def test_a_busy_loop_is_looked_at_often() -> None:
+    """A block is seen only where a beat falls into it, and there are more of them while there is much to do."""
+    watch = LoopWatch()
+    try:
+        until = time.monotonic() + 0.4
+        while time.monotonic() < until:
+            time.sleep(0)
+            await asyncio.sleep(0)
+
+        assert len(watch.lateness) > 10
+    finally:
+        await watch.close()
