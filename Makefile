@@ -73,8 +73,8 @@ wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls dist
 
 # The tests that go through what is compiled; others make classes of their own out of it, or watch its Python.
-COMPILED = admission agenda connections digest endpoint guard location message nonce offenders registrar registration \
-	store_bindings timers torture torture_endpoint transaction trust uri via
+COMPILED = admission agenda connections digest endpoint guard location message nonce offenders parts registrar registration \
+	store_bindings timers torture torture_endpoint transaction trust turn uri via
 
 # Its sources are unpacked elsewhere, so that nothing compiled stays here, where it would be taken for them.
 compiled: $(VENV)/tested-with ## build the wheel with a REGISTER's way compiled into dist/compiled, and test it

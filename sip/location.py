@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from sip.agenda import Agenda
 from sip.aor import Aor  # noqa: TC001 - the compiled build evaluates it
 from sip.flow import Flow  # noqa: TC001 - the compiled build evaluates it
+from sip.parts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -128,7 +129,7 @@ class LocationTable:
     __slots__ = ("_bindings", "_connections", "_counts", "_devices", "_ends", "_reach")
 
     def __init__(self) -> None:
-        self._bindings: dict[Aor, tuple[Binding, ...]] = {}
+        self._bindings: Parts[Aor, tuple[Binding, ...]] = Parts()
         self._devices: dict[str, dict[str, Aor]] = {}
         self._ends: Agenda[Aor] = Agenda(span=1.0)  # so that a page's number is its second
         self._connections: dict[Flow, set[Aor]] = {}
@@ -144,7 +145,7 @@ class LocationTable:
 
     def bindings(self, aor: Aor, now: float) -> tuple[Binding, ...]:
         """Return the live bindings of an AOR, best first: by q, then the latest registered."""
-        found = self._bindings.get(aor, ())
+        found = self._bindings.of(aor).get(aor, ())
         if len(found) == 1:
             return found if found[0].expires_at > now else ()
         live = [binding for binding in found if binding.expires_at > now]
@@ -158,12 +159,12 @@ class LocationTable:
     def account_bindings(self, account_id: str) -> Iterator[Binding]:
         """Return the bindings of an account."""
         for aor in list(self._devices.get(account_id, {}).values()):
-            yield from self._bindings[aor]
+            yield from self._bindings.of(aor)[aor]
 
     def connection_bindings(self, flow: Flow) -> tuple[Binding, ...]:
         """Return the bindings that a connection carries."""
         aors = self._connections.get(flow, ())
-        return tuple(binding for aor in aors for binding in self._bindings[aor] if binding.flow == flow)
+        return tuple(binding for aor in aors for binding in self._bindings.of(aor)[aor] if binding.flow == flow)
 
     def registered_devices(self, account_id: str) -> Sequence[str]:
         """Return the ids of the account's devices that have a binding."""
@@ -209,7 +210,7 @@ class LocationTable:
         while (page := self._ends.take(now)) is not None:
             second, aors = page
             for aor in aors:
-                for binding in self._bindings.get(aor, ()):
+                for binding in self._bindings.of(aor).get(aor, ()):
                     if binding.due != second:
                         continue  # it came after this was noted, and is noted elsewhere
                     if binding.expires_at <= now:
@@ -230,7 +231,7 @@ class LocationTable:
     def _put(self, binding: Binding) -> None:
         aor = binding.aor
         binding.user_agent = sys.intern(binding.user_agent)  # some dozens of texts for any number of phones
-        before = self._bindings.get(aor, ())
+        before = self._bindings.of(aor).get(aor, ())
         standing, others = _parted(before, binding) if before else (None, ())
         # One note a binding: a refresh that only moves its end later is found when that comes.
         if standing is not None and 0 < standing.due <= binding.expires_at:
@@ -248,7 +249,7 @@ class LocationTable:
         self._replace(aor, before, (*others, binding))
 
     def _remove(self, binding: Binding) -> None:
-        before = self._bindings.get(binding.aor, ())
+        before = self._bindings.of(binding.aor).get(binding.aor, ())
         standing, others = _parted(before, binding)
         if standing is not None:
             self._count(standing, -1)
@@ -266,9 +267,9 @@ class LocationTable:
 
     def _replace(self, aor: Aor, before: tuple[Binding, ...], after: tuple[Binding, ...]) -> None:
         if after:
-            self._bindings[aor] = after
+            self._bindings.of(aor)[aor] = after
         elif before:
-            del self._bindings[aor]
+            del self._bindings.of(aor)[aor]
         if not before or not after or before[0].device_id != after[0].device_id:
             self._index_device(aor, before, after)
         if self._connections or (after and after[-1].flow.connection):

@@ -9,8 +9,10 @@ from functools import lru_cache
 from ipaddress import IPv6Network, ip_address
 from typing import Final
 
+from sip.parts import PARTS, Parts
+
 MAX_TRUSTED: Final = 131_072  # sources; one that finds no room is limited like a stranger
-SWEEP_EVERY: Final = 60.0  # seconds between two searches for trust that is over: each goes through all of it
+SWEEP_EVERY: Final = 60.0 / PARTS  # seconds between two searches for trust that is over: each goes through a part
 
 
 class TrustedSources:
@@ -19,7 +21,7 @@ class TrustedSources:
     __slots__ = ("_swept", "_until")
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        self._until: Parts[str, float] = Parts()
         self._swept = float("-inf")
 
     def __len__(self) -> int:
@@ -28,23 +30,26 @@ class TrustedSources:
     def add(self, host: str, until: float, now: float) -> None:
         """Trust the source of this address as long as that, unless it is for longer already."""
         source = source_of(host)
-        standing = self._until.get(source)
+        part = self._until.of(source)
+        standing = part.get(source)
         if standing is not None:
             if standing < until:
-                self._until[source] = until
-        elif len(self._until) < MAX_TRUSTED or self._drop_stale(now):
-            self._until[source] = until
+                part[source] = until
+        elif len(part) < MAX_TRUSTED // PARTS or self._drop_stale(part, now):
+            part[source] = until
 
     def has(self, host: str, now: float) -> bool:
         """Return whether a phone is registered at the source of this address."""
-        return self._until.get(source_of(host), now) > now
+        source = source_of(host)
+        return self._until.of(source).get(source, now) > now
 
-    def _drop_stale(self, now: float) -> bool:
+    def _drop_stale(self, part: dict[str, float], now: float) -> bool:
         if now - self._swept < SWEEP_EVERY:
             return False
         self._swept = now
-        self._until = {source: until for source, until in self._until.items() if until > now}
-        return len(self._until) < MAX_TRUSTED
+        for source in [source for source, until in part.items() if until <= now]:
+            del part[source]
+        return len(part) < MAX_TRUSTED // PARTS
 
 
 def source_of(host: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sip.parts import PARTS
 from sip.trust import MAX_TRUSTED, SWEEP_EVERY, TrustedSources, source_of
 
 
@@ -35,12 +36,12 @@ def test_the_latest_end_of_several_registrations_counts() -> None:
 def test_trust_is_bounded_and_what_is_over_makes_room() -> None:
     """Who finds no room is a stranger; not each of them is searched room for."""
     trusted = TrustedSources()
-    for number in range(MAX_TRUSTED + 10):
-        trusted.add(f"source-{number}", until=10.0, now=5.0)
+    for number in range(2 * MAX_TRUSTED):
+        trusted.add(f"source-{number}", until=6.0, now=5.0)
     assert len(trusted) == MAX_TRUSTED
 
-    trusted.add("192.0.2.1", until=100.0, now=5.0 + SWEEP_EVERY - 1)
-    assert not trusted.has("192.0.2.1", 5.0 + SWEEP_EVERY - 1)
+    trusted.add("192.0.2.1", until=100.0, now=5.0 + SWEEP_EVERY / 2)
+    assert not trusted.has("192.0.2.1", 5.0 + SWEEP_EVERY / 2)
     trusted.add("192.0.2.1", until=100.0, now=5.0 + SWEEP_EVERY)
     assert trusted.has("192.0.2.1", 5.0 + SWEEP_EVERY)
-    assert len(trusted) == 1
+    assert len(trusted) == MAX_TRUSTED * (PARTS - 1) // PARTS + 1
