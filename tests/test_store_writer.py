@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from api.ports import StoreUnavailable
 from daemon.store.database import MAX_WAITING, Database
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
@@ -109,7 +109,7 @@ async def test_job_that_raises_stop_iteration_is_told_so(database: Database) -> 
     assert await database.write(partial(put, "a")) == "a"
 
 
-async def test_job_is_taken_right_before_its_transaction(database: Database) -> None:
+async def test_job_is_taken_when_its_transaction_has_begun(database: Database) -> None:
     """What is added to a job that waits is written by it; once it was taken nothing is."""
     blocker, keys = Blocker(), ["early"]
     loop_thread, told = threading.get_ident(), list[int]()
@@ -132,7 +132,30 @@ async def test_job_is_taken_right_before_its_transaction(database: Database) -> 
     assert await stored(database) == ["early", "late"]
 
 
-async def test_transaction_of_many_jobs_is_one_turn_of_the_thread(database: Database) -> None:
+async def test_job_is_not_taken_while_another_process_writes(database: Database, store_path: Path) -> None:
+    """So what comes in meanwhile goes along."""
+    other = sqlite3.connect(store_path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    keys = ["early"]
+    taken = asyncio.Event()
+
+    def write_all(connection: sqlite3.Connection) -> None:
+        for key in keys:
+            put(key, connection)
+
+    writing = database.submit(write_all, taken=taken.set)
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(taken.wait(), 0.05)
+    keys.append("late")
+    other.execute("ROLLBACK")
+    other.close()
+    await writing
+
+    assert taken.is_set()
+    assert await stored(database) == ["early", "late"]
+
+
+async def test_transaction_of_many_jobs_is_two_turns_of_the_thread(database: Database) -> None:
     """However many statements they run: what costs is to change threads."""
     loop, turns = asyncio.get_running_loop(), list[object]()
     call = loop.call_soon_threadsafe
@@ -145,7 +168,7 @@ async def test_transaction_of_many_jobs_is_one_turn_of_the_thread(database: Data
         patch.setattr(loop, "call_soon_threadsafe", counted)
         await asyncio.gather(*(database.write(partial(put, key)) for key in "abcde"))
 
-    assert len(turns) == 1
+    assert len(turns) == 2
     assert await stored(database) == list("abcde")
 
 

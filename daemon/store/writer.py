@@ -1,8 +1,8 @@
 """The one writer: all the jobs that wait are run in one transaction, so that one fsync serves them all.
 
-A job is a plain function of the connection, run in its thread: a transaction with all its jobs is one function there,
-so that it costs one change of threads. A job runs whole or not at all. It must neither commit nor roll back, and what
-else it uses must not change meanwhile: the event loop goes on beside it.
+A job is a plain function of the connection, run in its thread: a transaction takes two turns there, one to begin, one
+for all its jobs and the commit. A job runs whole or not at all. It must neither commit nor roll back, and what else it
+uses must not change meanwhile: the event loop goes on beside it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Writer:
         """Queue the job and return the future of its result, done after the commit.
 
         Cancelling the future takes back a job that was not started; one that was started runs to its end.
-        `taken` is called in the event loop right before the job's transaction: what the job writes must not change
+        `taken` is called in the event loop when the job's transaction has begun: what the job writes must not change
         from then on. `committed` is called with the result right after the commit, cancelled or not. The future fails
         with StoreUnavailable, or with what the job raised.
         """
@@ -129,10 +129,13 @@ class Writer:
         began = time.monotonic()
         try:
             connection = await self._connected()
+            # A turn of its own: what comes in until it is over, be it that another process writes, still goes along.
+            # Without it half as many REGISTERs share a transaction, and each costs 138 us rather than 109.
+            await connection.run(_begin)
             for entry in live:
                 if entry.taken is not None:
                     entry.taken()
-            outcomes = await connection.run(partial(_transaction, [entry.job for entry in live]))
+            outcomes = await connection.run(partial(_run_and_commit, [entry.job for entry in live]))
         except Exception as error:  # noqa: BLE001 - told to those who wait, logged by `failed`; the writer goes on
             self.failures += 1
             refusal = self._health.failed(error)
@@ -168,9 +171,12 @@ class Writer:
                 await connection.close()
 
 
-def _transaction(jobs: Sequence[Job[object]], connection: sqlite3.Connection) -> list[object]:
-    """Run the jobs and commit; return of each its result, or the exception that is its caller's."""
+def _begin(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
+
+
+def _run_and_commit(jobs: Sequence[Job[object]], connection: sqlite3.Connection) -> list[object]:
+    """Return of each job its result, or the exception that is its caller's."""
     if len(jobs) == 1:
         outcomes = [_attempt(jobs[0], connection)]
         if isinstance(outcomes[0], Exception):
