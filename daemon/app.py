@@ -147,6 +147,7 @@ class Roost:
         url = await self._serve(store, phones, registration, calling, api, hep)
         self._undo("listeners", events.close)
         garbage.begin()
+        calling.media.warm_up()  # only now: who restarts waits for the listeners, not for the first call's worker
         if created is not None:
             announce(created, url)
 
@@ -225,7 +226,7 @@ class Roost:
     async def _calling(
         self, store: Store, events: EventBus, phones: Phones, documents: Provisioning, extensions: Extensions
     ) -> Calling:
-        """Make what places calls, with its media workers."""
+        """Make what places calls; its media workers are started later."""
         settings, endpoint = self._settings, phones.endpoint
         store.cdrs.days = settings.quickcall.cdr_retention
         media = await self._media(settings.media)
@@ -295,7 +296,7 @@ class Roost:
         return webhooks
 
     async def _media(self, settings: MediaSettings) -> MediaSupervisor:
-        """Start what gives calls their media workers; it ends after the last call."""
+        """Make what gives calls their media workers; it ends after the last call."""
         policy = MediaPolicy(settings.workers, settings.max_calls, settings.ports, settings.ringback)
         media = MediaSupervisor(policy)
         self._undo("media", media.close)

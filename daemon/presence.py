@@ -73,13 +73,10 @@ class Presence:
 
     async def load(self) -> int:
         """Take over what an earlier process left, except what belongs to no device any more; returns how many."""
-        kept = await self._store.load(self._owner_of)
-        self.table.apply(BindingChanges(put=tuple(kept)))
-        for listener in self._listeners[Happening.REGISTERED]:
-            for binding in kept:
-                listener(Happening.REGISTERED, binding)
+        before = len(self.table)
+        await self._store.load(self._owner_of, self._take_over)
         self._arm()
-        return len(kept)
+        return len(self.table) - before
 
     def change(self, changes: BindingChanges, done: Callable[[Exception | None], None]) -> None:
         """Make the changes seen at once, and call `done` when they are durable, or with why they are not."""
@@ -205,6 +202,12 @@ class Presence:
 
         self.change(changes, done)
         await stored
+
+    def _take_over(self, bindings: Sequence[Binding]) -> None:
+        self.table.apply(BindingChanges(put=tuple(bindings)))
+        for listener in self._listeners[Happening.REGISTERED]:
+            for binding in bindings:
+                listener(Happening.REGISTERED, binding)
 
     def _owner_of(self, aor: str, device_id: str) -> Device | None:
         device = self._directory.find(aor)

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from owners import anyone
+from owners import load
 from registrar_rig import GOOD, Phone, Server
 from structlog.testing import capture_logs
 
@@ -82,7 +82,7 @@ async def test_a_200_means_that_the_binding_is_in_the_database(server: Server, p
     """Design 3: the answer waits for the commit."""
     await phone.register()
     other = await Store.open(server.path)
-    stored = await other.bindings.load(anyone)
+    stored = await load(other.bindings)
     await other.close()
 
     assert [binding.contact for binding in stored] == ["sip:bob@10.0.0.9"]

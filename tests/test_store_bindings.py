@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from owners import anyone
+from owners import anyone, load
 
 from api.ports import StoreUnavailable
 from daemon.store import Store
@@ -99,7 +99,7 @@ async def test_binding_is_loaded_as_it_was_saved(store: Store, fields: dict[str,
     saved = binding(**fields)
     await save(store, put=(saved,))
 
-    (loaded,) = await store.bindings.load(anyone)
+    (loaded,) = await load(store.bindings)
     assert values(loaded) == values(saved)
     assert loaded.flow == saved.flow
 
@@ -109,7 +109,7 @@ async def test_connection_does_not_outlive_the_process(store: Store) -> None:
     flow = Flow(Transport.TCP, Address("10.0.0.1", 5060), Address("10.0.0.9", 40000), connection=5)
     await save(store, put=(binding(flow=flow),))
 
-    (loaded,) = await store.bindings.load(anyone)
+    (loaded,) = await load(store.bindings)
     assert loaded.flow == flow._replace(connection=0)
 
 
@@ -120,7 +120,7 @@ async def test_times_hold_across_a_restart(store_path: Path, clock: HandClock) -
     await before.close()
     clock.now += 10
     after = await Store.open(store_path, clock=clock, monotonic=lambda: 5000.0)
-    (loaded,) = await after.bindings.load(anyone)
+    (loaded,) = await load(after.bindings)
     await after.close()
 
     assert loaded.expires_at == pytest.approx(5050.0)
@@ -131,9 +131,9 @@ async def test_what_ended_while_we_were_down_is_not_loaded(store: Store, clock: 
     """And it is gone from the file, too."""
     await save(store, put=(binding("bob", expires_at=160.0), binding("ann", expires_at=400.0)))
     clock.now += 60
-    assert [loaded.aor for loaded in await store.bindings.load(anyone)] == ["ann@example.org"]
+    assert [loaded.aor for loaded in await load(store.bindings)] == ["ann@example.org"]
     clock.now -= 60
-    assert [loaded.aor for loaded in await store.bindings.load(anyone)] == ["ann@example.org"]
+    assert [loaded.aor for loaded in await load(store.bindings)] == ["ann@example.org"]
 
 
 async def test_later_change_of_a_binding_wins(store: Store) -> None:
@@ -148,9 +148,9 @@ async def test_later_change_of_a_binding_wins(store: Store) -> None:
     await save(store)
 
     assert done == [None, None, None]
-    assert [values(loaded) for loaded in await store.bindings.load(anyone)] == [values(second)]
+    assert [values(loaded) for loaded in await load(store.bindings)] == [values(second)]
     await save(store, removed=(second,))
-    assert await store.bindings.load(anyone) == []
+    assert await load(store.bindings) == []
 
 
 async def test_done_comes_after_the_commit_and_never_from_within_save(store: Store, store_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_changes_that_come_during_a_commit_go_together_into_the_next(store
     await save(store)
 
     assert statements.count("BEGIN IMMEDIATE") <= 11
-    assert len(await store.bindings.load(anyone)) == 1000
+    assert len(await load(store.bindings)) == 1000
 
 
 async def test_failed_batch_is_told_to_all_and_stores_nothing(store: Store) -> None:
@@ -204,7 +204,7 @@ async def test_failed_batch_is_told_to_all_and_stores_nothing(store: Store) -> N
     assert [type(error) for error in errors] == [StoreUnavailable]
 
     await save(store, put=(binding("eve"),))
-    assert [loaded.aor for loaded in await store.bindings.load(anyone)] == ["eve@example.org"]
+    assert [loaded.aor for loaded in await load(store.bindings)] == ["eve@example.org"]
 
 
 async def test_changes_that_wait_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,7 @@ async def test_changes_that_wait_are_bounded(store: Store, monkeypatch: pytest.M
     for user in ("ann", "bob", "eve"):
         store.bindings.save(BindingChanges(put=(binding(user),)), partial(results.__setitem__, user))
 
-    assert {loaded.aor for loaded in await store.bindings.load(anyone)} == {"ann@example.org", "bob@example.org"}
+    assert {loaded.aor for loaded in await load(store.bindings)} == {"ann@example.org", "bob@example.org"}
     assert [type(results[user]) for user in ("ann", "bob", "eve")] == [type(None), type(None), StoreUnavailable]
 
 
@@ -232,12 +232,14 @@ async def test_value_is_made_once(store: Store, store_path: Path) -> None:
 async def test_what_nobody_owns_any_more_is_forgotten(store: Store) -> None:
     """Its device went, or has another AOR, while no daemon ran; whatever bytes its phone sent."""
     await save(store, put=(binding("ann"), binding("böb"), binding("eve", device_id="another")))
-    known = await store.bindings.load(lambda aor, device_id: anyone(aor, device_id) if device_id[:3] == "dev" else None)
+    known = await load(
+        store.bindings, lambda aor, device_id: anyone(aor, device_id) if device_id[:3] == "dev" else None
+    )
 
     assert {loaded.aor for loaded in known} == {"ann@example.org", "böb@example.org"}
-    assert {loaded.aor for loaded in await store.bindings.load(anyone)} == {"ann@example.org", "böb@example.org"}
-    assert await store.bindings.load(lambda _aor, _device_id: None) == []
-    assert await store.bindings.load(anyone) == []
+    assert {loaded.aor for loaded in await load(store.bindings)} == {"ann@example.org", "böb@example.org"}
+    assert await load(store.bindings, lambda _aor, _device_id: None) == []
+    assert await load(store.bindings) == []
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])

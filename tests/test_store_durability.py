@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from owners import anyone
+from owners import load
 
 from api.ports import Draft, Kind, PageQuery
 
@@ -100,7 +100,7 @@ async def test_what_was_answered_survives_a_kill(store: Store, store_path: Path,
     answered = await asyncio.wait_for(kill_after(writer, count), 60)
 
     devices = {found.id for found in await store.documents.page(PageQuery(Kind.DEVICE, account_id))}
-    bindings = {loaded.aor for loaded in await store.bindings.load(anyone)}
+    bindings = {loaded.aor for loaded in await load(store.bindings)}
     assert len(answered) >= count
     assert {name for kind, name in answered if kind == "device"} <= devices
     assert {name for kind, name in answered if kind == "binding"} <= bindings

@@ -8,7 +8,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from owners import anyone
+from owners import load
 
 from api.ports import Document, Kind
 from daemon.store.document_rows import INSERT, row_of
@@ -45,7 +45,7 @@ async def test_each_binding_is_on_one_page(store: Store, count: int) -> None:
     saved = [binding(number, "sip:one@10.0.0.9") for number in range(count)]
     saved += [binding(number, f"sip:{other}@10.0.0.9") for number in range(0, count, 7) for other in ("two", "three")]
     await save(store, *saved)
-    loaded = await store.bindings.load(anyone)
+    loaded = await load(store.bindings)
 
     assert sorted(each.key for each in saved) == [each.key for each in loaded]
 
@@ -74,8 +74,8 @@ async def test_what_takes_a_page_may_fail(store: Store) -> None:
         raise ArithmeticError
 
     with pytest.raises(ArithmeticError):
-        await store.bindings.load(refuse)
-    assert len(await store.bindings.load(anyone)) == 3 * PAGE
+        await load(store.bindings, refuse)
+    assert len(await load(store.bindings)) == 3 * PAGE
 
 
 def test_page_with_bytes_that_are_not_utf_8_is_read() -> None:

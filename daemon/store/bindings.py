@@ -105,28 +105,31 @@ class StoredBindings:
         batch.waiting.append(done)
         self.waiting += 1
 
-    async def load(self, owner_of: Callable[[str, str], Owner | None]) -> list[Binding]:
-        """Return the bindings that are not over, and forget the others, with those that nobody owns any more.
+    async def load(
+        self, owner_of: Callable[[str, str], Owner | None], take: Callable[[Sequence[Binding]], None]
+    ) -> None:
+        """Hand the bindings that are not over to `take`, page by page, and forget the others.
 
-        `owner_of` is asked with AOR and device id. The flows have no connection: those of another process are gone.
+        Those are forgotten too that nobody owns any more: `owner_of` is asked with AOR and device id. The flows have no
+        connection: those of another process are gone.
         """
         shift = self._wall() - self._monotonic()
         await self._database.write(partial(_execute, _REMOVE_OVER, (self._wall(),)))
-        found: list[Binding] = []
         orphans: list[tuple[object, ...]] = []
 
-        def take(page: bytes) -> None:
+        def read(page: bytes) -> None:
+            found: list[Binding] = []
             for row in rows_of(page):
                 owner = owner_of(row[0], row[4])
                 if owner is not None:
                     found.append(_binding_of(row, owner, shift))
                 else:
                     orphans.append((*map(packed, row[:3]), row[3]))
+            take(found)
 
-        await self._database.pages(BINDINGS, take)
+        await self._database.pages(BINDINGS, read)
         if orphans:
             await self._database.write(partial(_execute_many, _REMOVE, orphans))
-        return found
 
     def _close(self, batch: _Batch) -> None:
         if self._open is batch:

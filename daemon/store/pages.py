@@ -14,7 +14,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PAGE = 1_000  # rows of a page, some hundred kilobytes
+PAGE = 2_000  # rows of a page, some hundred kilobytes
 
 FACTS = f"""
 WITH RECURSIVE pages (first) AS (

@@ -97,14 +97,18 @@ class MediaSupervisor:
         return len(self._pool)
 
     async def start(self) -> None:
-        """Listen to workers, and begin to warm them up. Raises OSError."""
+        """Listen to workers. Raises OSError."""
         if find_spec("pjsua2") is None:
             log.warning("media.unavailable", reason=MISSING)
             return
         self._endpoint = Endpoint(self)
         self._local = await self._endpoint.listen(Transport.UDP, self._local)
         self._sounds += (_in_memory(wav) for wav in (ringback_wav(self._policy.ringback), asking_wav()))
-        self._pool.fill()
+
+    def warm_up(self) -> None:
+        """Begin to start workers, so that calls wait for none: each takes a core for a tenth of a second."""
+        if self._endpoint is not None:
+            self._pool.fill()
 
     async def open(self) -> LiveBridge:
         """Give a call its worker. Raises NoMedia."""
