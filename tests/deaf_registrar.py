@@ -14,6 +14,7 @@ from sip.errors import ParseError
 from sip.flow import Address, Flow, Transport
 from sip.io.endpoint import Endpoint
 from sip.io.policy import EndpointPolicy
+from sip.io.turn import this_turn
 from sip.nonce import NonceSigner
 from sip.registrar import RegistrarPolicy
 from sip.stream import StreamFramer
@@ -40,6 +41,7 @@ class DeafRegistrar(Endpoint):
         dispatcher = Dispatcher()
         super().__init__(dispatcher, EndpointPolicy(rate_per_source=0.0))
         self.sent: list[bytes] = []
+        self.turn = this_turn()
         directory = Directory()
         account = {"realm": REALM}
         directory.changed(None, Document(Kind.ACCOUNT, "a", "a", "1-a", 0, 0, account, {"pvt_superduper_admin": True}))
@@ -87,9 +89,8 @@ class DeafRegistrar(Endpoint):
 
     def _settle(self) -> None:
         """Do at once what would be done in the next turns of the loop, and fail where that fails."""
-        self._handle_parsed()
-        while self.registration._asking:
-            self.registration._work()
+        while self.turn._lines:
+            self.turn._work()
 
     def _send(self, data: bytes, flow: Flow, to: Address | None = None) -> None:
         self.sent.append(data)
