@@ -89,6 +89,7 @@ class DeafRegistrar(Endpoint):
 
     def _settle(self) -> None:
         """Do at once what would be done in the next turns of the loop, and fail where that fails."""
+        self._handle_parsed()
         while self.turn._lines:
             self.turn._work()
 

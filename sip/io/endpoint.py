@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import secrets
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -25,7 +25,6 @@ from sip.io.resolver import Resolver
 from sip.io.tcp import StreamConnection, open_stream
 from sip.io.tls import Tls
 from sip.io.transactions import TransactionLayer
-from sip.io.turn import this_turn
 from sip.io.udp import UdpListener
 from sip.io.ways import Ways
 from sip.io.websocket import WebSocketServer
@@ -50,6 +49,7 @@ KEEPALIVES: Final = frozenset({b"\r\n\r\n", b"\r\n", b"\0", b""})
 """Datagrams that only keep a NAT open: many phones send these in the place of STUN (RFC 5626 4.4.2)."""
 
 KEEPALIVE_LENGTH: Final = max(map(len, KEEPALIVES))
+BATCH: Final = 64  # messages that are parsed before the first of them is handled
 CLOSE_TIMEOUT: Final = 1.0  # seconds that WebSockets get to close
 EXCERPT: Final = 256  # bytes of a message that a log line may show
 
@@ -82,6 +82,8 @@ class Arrival(NamedTuple):
     data: bytes
 
 
+Came = TypeVar("Came", Arrival, "ServerTransaction")
+
 Tap: TypeAlias = "Callable[[bytes, Flow, Address | None, bool], None]"
 """Is told the message, its flow, where it went to if not to the flow's peer, and whether we sent it. Never raises."""
 
@@ -109,10 +111,7 @@ class Endpoint:
         self._web: dict[Transport, WebSocketServer] = {}
         self._acceptors: list[Acceptor] = []
         self._bound: list[tuple[Transport, Address]] = []
-        turn = this_turn()
-        self._arrived = turn.line(self._match)
-        self._begun = turn.line(self._inspect)
-        self._fit = turn.line(self._hand_over)
+        self._parsed: list[Arrival] = []
         self.tap: Tap | None = None
         """Who is shown every message, raw; None where nobody looks."""
         self.received = 0
@@ -255,11 +254,39 @@ class Endpoint:
         if self.tap is not None:
             self.tap(data, flow, None, False)
         try:
-            self._arrived.put(Arrival(parse_message(data), flow, data))
+            self._parsed.append(Arrival(parse_message(data), flow, data))
         except ParseError as fault:
             self._unreadable(fault, flow, data)
+            return
         except Exception as error:  # noqa: BLE001 - logged
             self._failed(flow, error)
+            return
+        if len(self._parsed) == 1:
+            self._loop.call_soon(self._handle_parsed)
+        elif len(self._parsed) >= BATCH:
+            self._handle_parsed()
+
+    def _handle_parsed(self) -> None:
+        """Handle what came in this turn of the loop, by steps: each finds its code and data in the caches.
+
+        All of it, however long it takes: what comes meanwhile waits in the kernel's buffers, which are bounded.
+        """
+        parsed, self._parsed = self._parsed, []
+        begun = self._each(self._match, parsed)
+        self._each(self._hand_over, self._each(self._inspect, begun))
+
+    def _each(self, step: Callable[[Came], ServerTransaction | None], items: Sequence[Came]) -> list[ServerTransaction]:
+        """Take all items through a step, and return what goes on from there; one that fails stops no other."""
+        results = []
+        for item in items:
+            try:
+                result = step(item)
+            except Exception as error:  # noqa: BLE001 - logged
+                self._failed(item.flow, error)
+            else:
+                if result is not None:
+                    results.append(result)
+        return results
 
     def _failed(self, flow: Flow, error: Exception) -> None:
         self.transactions.dropped["our fault"] += 1
@@ -279,25 +306,25 @@ class Endpoint:
                 self._send(answer, flow)
         return answer is not None
 
-    def _match(self, arrival: Arrival) -> None:
-        """Give a message to the transaction that it belongs to."""
+    def _match(self, arrival: Arrival) -> ServerTransaction | None:
+        """Give a message to the transaction that it belongs to, and return the one that a new request begins."""
         message, flow, data = arrival
         try:
             if isinstance(message, Request):
-                self._receive_request(message, flow)
-            else:
-                self._receive_response(message)
+                return self._receive_request(message, flow)
+            if message.defect is not None:
+                raise message.defect
+            self.transactions.receive_response(message)
         except ParseError as fault:
             self._unreadable(fault, flow, data)
-        except Exception as error:  # noqa: BLE001 - logged
-            self._failed(flow, error)
+        return None
 
-    def _receive_request(self, request: Request, flow: Flow) -> None:
+    def _receive_request(self, request: Request, flow: Flow) -> ServerTransaction | None:
         if not self._user.is_welcome(request, flow):
             self.transactions.dropped["unwelcome request"] += 1
-            return
+            return None
         try:
-            begun = self.transactions.receive_request(request, flow)
+            return self.transactions.receive_request(request, flow)
         except ParseError as fault:
             # RFC 4475 3.1.2.1: a Via that cannot be read SHOULD be answered 400; where from is known all the same.
             if request.method == "ACK" or not request.lines("Via"):
@@ -305,35 +332,24 @@ class Endpoint:
             refusal = Response.to_request(request, fault.status, to_tag=new_token())
             with contextlib.suppress(TransportFailed):
                 self._send(refusal.encode(), flow)
-            return
-        if begun is not None:
-            self._begun.put(begun)
+            return None
 
-    def _receive_response(self, response: Response) -> None:
-        if response.defect is not None:
-            raise response.defect
-        self.transactions.receive_response(response)
-
-    def _inspect(self, transaction: ServerTransaction) -> None:
-        """Answer a request that is not one to look at; the others go on."""
+    def _inspect(self, transaction: ServerTransaction) -> ServerTransaction | None:
+        """Return the transaction if its request is one to look at, else answer it."""
         request = transaction.request
         if request is None:
-            return  # a CANCEL came right behind
+            return None  # a CANCEL came right behind
         refusal = inspect(request)
         if refusal is None:
-            self._fit.put(transaction)
-            return
+            return transaction
         facts = {"method": request.method, "call_id": request.first("Call-ID"), "status": refusal.status}
         log.debug("request.refused", flow=str(transaction.flow), **facts)
         transaction.respond_and_forget(refusal)
+        return None
 
     def _hand_over(self, transaction: ServerTransaction) -> None:
-        if transaction.request is None:
-            return
-        try:
+        if transaction.request is not None:
             self._user.on_request(transaction.request, transaction)
-        except Exception as error:  # noqa: BLE001 - logged
-            self._failed(transaction.flow, error)
 
     def _door(self, transport: Transport) -> Callable[[Callable[[], None]], asyncio.Protocol]:
         """Return what makes the protocol of an accepted connection."""
