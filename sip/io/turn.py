@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TURN: Final = 0.003  # seconds in a turn of the loop for all the lines; what the kernel wakes us for comes beside it
+TURN: Final = 0.002  # seconds in a turn of the loop for all the lines; what the kernel wakes us for comes beside it
 
 
 class Line(Generic[T]):
