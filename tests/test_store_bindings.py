@@ -104,6 +104,32 @@ async def test_binding_is_loaded_as_it_was_saved(store: Store, fields: dict[str,
     assert loaded.flow == saved.flow
 
 
+async def test_refresh_writes_over_all_but_the_key(store: Store) -> None:
+    """A phone may come back from elsewhere, with other software, by way of another edge."""
+    other: dict[str, object] = {
+        "account_id": "a2",
+        "device_id": "another",
+        "flow": Flow(Transport.TCP, Address("10.0.0.2", 5061), Address("10.0.0.8", 5063)),
+        "path": ("<sip:edge;lr>",),
+        "q": 0.5,
+        "call_id": "2@10.0.0.8",
+        "cseq": 8,
+        "expires_at": 170.0,
+        "granted": 70,
+        "first_registered": 91.0,
+        "registered_at": 101.0,
+        "user_agent": "another",
+    }
+    rows = []
+    for saved in (binding(), binding(**other)):
+        await save(store, put=(saved,))
+        rows += await store.bindings._database.read("SELECT * FROM bindings")
+
+    first, second = rows
+    assert first[:4] == second[:4]
+    assert [column for column, (old, new) in enumerate(zip(first, second, strict=True)) if old == new] == [0, 1, 2, 3]
+
+
 async def test_connection_does_not_outlive_the_process(store: Store) -> None:
     """Another process counts its connections anew, so a number of the old one must not name one of the new."""
     flow = Flow(Transport.TCP, Address("10.0.0.1", 5060), Address("10.0.0.9", 40000), connection=5)
