@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 START_LIMIT = 60.0
 STOP_LIMIT = 20.0
@@ -22,12 +22,19 @@ PORTS = (12_000, 32_000)
 class ServerProcess:
     """A server under measurement, with whatever processes it forks."""
 
-    def __init__(self, command: Sequence[str], directory: Path, working_directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        working_directory: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._log_path = directory / "log"
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 cwd=working_directory or directory,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

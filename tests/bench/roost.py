@@ -46,7 +46,7 @@ class Roost(ServerProcess):
         self.account_id, self.token = json.loads((directory / "account.json").read_text())
         config = directory / "roost.toml"
         config.write_text(self._toml(directory, settings))
-        super().__init__([*COMMAND, "run", "--config", str(config)], directory, REPOSITORY)
+        super().__init__([*COMMAND, "run", "--config", str(config)], directory, REPOSITORY, _as_installed(directory))
         self.wait_until(self.answers)
 
     @property
@@ -55,9 +55,9 @@ class Roost(ServerProcess):
         return f"http://127.0.0.1:{self.api_port}/v2/accounts/{self.account_id}"
 
     def answers(self) -> bool:
-        """Return whether the API does."""
+        """Return whether the API does, which it does when all is loaded and every other listener is open."""
         try:
-            self.get("/devices/status")
+            self.get("/registrations/count")
         except OSError:
             return False
         return True
@@ -87,6 +87,12 @@ class Roost(ServerProcess):
             for section, keys in sections.items()
             for line in (f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items()))
         )
+
+
+def _as_installed(directory: Path) -> Mapping[str, str]:
+    """Return an environment in which Python finds its byte code from the second start on, as where it is installed."""
+    keep = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**keep, "PYTHONPYCACHEPREFIX": str(directory / "bytecode")}
 
 
 async def _provision(path: Path, devices: int) -> tuple[str, str]:
