@@ -63,6 +63,10 @@ class ServerProcess:
         """Return the bytes of memory held, what the processes share counted once."""
         return sum(_proportional(pid) for pid in self._family())
 
+    def alone(self) -> int:
+        """Return the bytes of memory that the started process holds, without those it forked."""
+        return _proportional(self.pid)
+
     def peak(self) -> int:
         """Return the most bytes that the started process held at once."""
         status = Path(f"/proc/{self.pid}/status").read_text()

@@ -17,21 +17,24 @@ ROUNDS = 5
 
 
 def restart(directory: Path, *, full: bool) -> None:
-    """Measure 100,000 bindings, 10,000 without --full; the memory of those that registered, and of those loaded."""
+    """Measure 100,000 bindings, 10,000 without --full; the memory of those that registered, and of those loaded.
+
+    Not that of the media workers, which are started when all is open.
+    """
     devices = 100_000 if full else 10_000
     samples = Samples()
     roost = Roost(directory / "roost", devices, sip_qualify_interval=0)
-    empty = roost.resident()
+    empty = roost.alone()
     with Phones(roost.port, devices) as phones:
         phones.run("full", devices).check()
-        samples.add("registered", "memory", (roost.resident() - empty) / devices)
+        samples.add("registered", "memory", (roost.alone() - empty) / devices)
     roost.stop()
     for _ in range(ROUNDS):
         began = time.monotonic()
         roost = Roost(directory / "roost", devices, sip_qualify_interval=0)
         samples.add("started", "wall", time.monotonic() - began)
         samples.add("started", "cpu", roost.cpu())
-        samples.add("started", "memory", (roost.resident() - empty) / devices)
+        samples.add("started", "memory", (roost.alone() - empty) / devices)
         bindings = figures(roost)["roost_bindings"]
         roost.stop()
         if bindings != devices:
