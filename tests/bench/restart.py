@@ -23,6 +23,7 @@ def restart(directory: Path, *, full: bool) -> None:
     """
     devices = 100_000 if full else 10_000
     samples = Samples()
+    Roost(directory / "roost", devices, sip_qualify_interval=0).stop()  # so that there is byte code
     roost = Roost(directory / "roost", devices, sip_qualify_interval=0)
     empty = roost.alone()
     with Phones(roost.port, devices) as phones:

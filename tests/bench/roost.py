@@ -46,7 +46,7 @@ class Roost(ServerProcess):
         self.account_id, self.token = json.loads((directory / "account.json").read_text())
         config = directory / "roost.toml"
         config.write_text(self._toml(directory, settings))
-        super().__init__([*COMMAND, "run", "--config", str(config)], directory, REPOSITORY, _as_installed(directory))
+        super().__init__([*COMMAND, "run", "--config", str(config)], directory, REPOSITORY, _as_installed())
         self.wait_until(self.answers)
 
     @property
@@ -89,10 +89,9 @@ class Roost(ServerProcess):
         )
 
 
-def _as_installed(directory: Path) -> Mapping[str, str]:
-    """Return an environment in which Python finds its byte code from the second start on, as where it is installed."""
-    keep = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**keep, "PYTHONPYCACHEPREFIX": str(directory / "bytecode")}
+def _as_installed() -> Mapping[str, str]:
+    """Return an environment in which Python keeps its byte code from start to start, as where it is installed."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 async def _provision(path: Path, devices: int) -> tuple[str, str]:
