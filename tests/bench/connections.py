@@ -22,7 +22,7 @@ Server: TypeAlias = "Roost | Kamailio"
 
 SPARE_FILES: Final = 1_000
 SETTLE: Final = 0.5
-"""Seconds from the last connection until the server has taken it in."""
+"""Seconds until the server has started all that it starts, and from the last connection until it has taken that in."""
 COLUMNS: Final = {
     "open": "open one (us)",
     "full": "full (us)",
@@ -87,6 +87,7 @@ def _compare(
 def _open(stack: ExitStack, samples: Samples, transport: str, server: Server, count: int, *, base: int) -> Phones:
     """Open the connections one after the other, and register each once."""
     port = server.secure_port if transport == "tls" else server.port
+    time.sleep(SETTLE)  # media workers start when the listeners are open
     empty, before = server.resident(), server.cpu()
     phones = stack.enter_context(Phones(port, count, transport=transport, base=base))
     time.sleep(SETTLE)
