@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.body import mend
 from daemon.presence import Happening
+from sip.aor import domain_of, user_of
 
 if TYPE_CHECKING:
     from daemon.directory import Directory
@@ -47,8 +48,8 @@ class DeviceEvents:
     def _facts(self, binding: Binding) -> dict[str, object]:
         facts: dict[str, object] = {
             "device_id": binding.device_id,
-            "username": mend(binding.aor.user),
-            "realm": mend(binding.aor.domain),
+            "username": mend(user_of(binding.aor)),
+            "realm": mend(domain_of(binding.aor)),
             "contact": mend(binding.contact),
             "source": str(binding.flow.remote),
             "transport": binding.flow.transport.value.lower(),

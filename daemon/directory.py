@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.ports import Kind
 from daemon.store.records import json_at
-from sip.aor import Aor
+from sip.aor import Aor, aor_of
 from sip.digest import Algorithm, Credentials
 from sip.nonce import NonceCounts
 
@@ -122,7 +122,7 @@ class Directory:
     def find_number(self, account_id: str, number: str) -> Device | None:
         """Return the account's device that a number means: a SIP username, or else a presence id."""
         realm = self._account_realms.get(account_id, "")
-        aor = Aor.of(number, realm)
+        aor = aor_of(number, realm)
         found = self._by_aor.get(aor) or self._by_presence.get(aor)
         return found if found is not None and found.account_id == account_id else None
 
@@ -136,7 +136,7 @@ class Directory:
 
     def aors(self, account_id: str, username: str) -> list[Aor]:
         """Return the AORs that a username may have in the realms of an account and its devices."""
-        return [Aor.of(username, realm) for owner, realm in self._realms if owner == account_id]
+        return [aor_of(username, realm) for owner, realm in self._realms if owner == account_id]
 
     @property
     def master_realm(self) -> str:
@@ -192,7 +192,7 @@ class Directory:
         for device in [each for each in self._by_id.get(account_id, {}).values() if each.realm == before]:
             self._forget(account_id, device.device_id)
             if realm:
-                aor = Aor.of(device.username, realm)
+                aor = aor_of(device.username, realm)
                 self._put(replace(device, realm=realm, aor=aor, nonce_counts=None, _ha1_user=""))
 
     def _learn(self, account_id: str, device_id: str, facts: Sequence[Json]) -> None:
@@ -210,7 +210,7 @@ class Directory:
                 _text(owner_id) if owner_id else "",
                 username,
                 realm,
-                Aor.of(username, realm),
+                aor_of(username, realm),
                 _text(presence_id) if presence_id else "",
                 enabled is not False,
                 ip,
@@ -259,7 +259,7 @@ class Directory:
 
 def _presence(device: Device) -> Aor:
     user, _, domain = device.presence_id.partition("@")
-    return Aor.of(user, domain or device.realm)
+    return aor_of(user, domain or device.realm)
 
 
 def _text(value: Json) -> str:

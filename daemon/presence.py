@@ -16,7 +16,7 @@ import structlog
 
 from api.body import mend
 from api.ports import GREGORIAN_EPOCH, Registration
-from sip.aor import Aor
+from sip.aor import Aor, domain_of, parse_aor, user_of
 from sip.errors import ParseError
 from sip.location import Binding, BindingChanges, LocationTable
 
@@ -110,7 +110,7 @@ class Presence:
     def heard_from(self, sender: str, flow: Flow) -> None:
         """Note that a request came in the name of an AOR; it is a sign of life of the phone whose flow it came by."""
         try:
-            aor = Aor.parse(sender)
+            aor = parse_aor(sender)
         except ParseError:
             return
         for binding in self.aor_bindings(aor):
@@ -278,16 +278,16 @@ class Presence:
             device_id=binding.device_id,
             account_id=binding.account_id,
             owner_id=(device.owner_id or None) if device else None,
-            username=binding.aor.user,
-            realm=binding.aor.domain,
+            username=user_of(binding.aor),
+            realm=domain_of(binding.aor),
             contact=mend(binding.contact),
             received_host=binding.flow.remote.host,
             received_port=binding.flow.remote.port,
             transport=binding.flow.transport.value.lower(),
             call_id=mend(binding.call_id),
             user_agent=mend(binding.user_agent),
-            from_user=binding.aor.user,
-            from_host=binding.aor.domain,
+            from_user=user_of(binding.aor),
+            from_host=domain_of(binding.aor),
             expires_in=max(0, round(binding.expires_at - now())),
             granted=binding.granted,
             first_registered=int(binding.first_registered + unix) + GREGORIAN_EPOCH,

@@ -14,7 +14,7 @@ from daemon.directory import Standing
 from daemon.figures import Histogram
 from daemon.presence import Happening, log_failure, now
 from sip.admission import Admission, retry_after
-from sip.aor import Aor
+from sip.aor import Aor, aor_of, domain_of
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
 from sip.io.turn import this_turn
@@ -214,7 +214,7 @@ class Registration:
             transaction.respond_and_forget(Response.to_request(request, 400, "Malformed credentials"))
         elif outcome in (Outcome.WRONG, Outcome.UNKNOWN_USER):
             self.outcomes["wrong_credentials"] += 1
-            self._on_wrong_answer(request, transaction, Aor.of(user, realm), outcome.value, algorithm, device)
+            self._on_wrong_answer(request, transaction, aor_of(user, realm), outcome.value, algorithm, device)
         else:
             self.outcomes["challenged"] += 1
             self._challenge(request, transaction, realm, algorithm, stale=outcome.stale)
@@ -268,7 +268,7 @@ class Registration:
         if self._offenders.wrong(source, aor, now()):
             transaction.respond_and_forget(Response.to_request(request, 403))
         else:
-            self._challenge(request, transaction, aor.domain, algorithm, stale=False)
+            self._challenge(request, transaction, domain_of(aor), algorithm, stale=False)
 
     def _challenge(
         self, request: Request, transaction: ServerTransaction, realm: str, algorithm: Algorithm, *, stale: bool

@@ -15,6 +15,7 @@ import structlog
 from daemon.deliveries import Followed, Subject
 from daemon.presence import now
 from daemon.store.records import text_at
+from sip.aor import domain_of
 from sip.delivery import Phase, Watch
 from sip.digest import Credentials
 from sip.errors import ConnectionLost, ParseError, SipError, TransactionTimeout
@@ -268,7 +269,7 @@ def notify_target(binding: Binding) -> NotifyTarget:
     return NotifyTarget(
         contact=binding.contact,
         aor=binding.aor,
-        realm=binding.aor.domain,
+        realm=domain_of(binding.aor),
         path=binding.path,
         user_agent=binding.user_agent,
         call_id=binding.call_id,

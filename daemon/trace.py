@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from api.ports import GREGORIAN_EPOCH, TooManyTraces, Trace
-from sip.aor import Aor
+from sip.aor import aor_of
 from sip.digest import parse_auth
 from sip.errors import ParseError
 from sip.headers import NameAddr
@@ -149,7 +149,7 @@ class Tracer:
             domain = host.lower()
             if not self._directory.serves(domain) and self._is_own(host):
                 domain = self._default_realm or self._directory.master_realm
-            device = self._directory.find(Aor.of(user, domain))
+            device = self._directory.find(aor_of(user, domain))
             if device is not None:
                 yield device
 

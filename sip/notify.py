@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from sip.aor import user_of
 from sip.errors import LocalProtocolError
 from sip.message import Request
 from sip.route import way_along
@@ -92,7 +93,7 @@ def notify_faults(*, event: str, content_type: str = "", body: bytes = b"") -> d
 
 
 def _notify(target: NotifyTarget, origin: NotifyOrigin, event: str, content_type: str, body: bytes) -> Request:
-    user = escape_user(target.aor.user)
+    user = escape_user(user_of(target.aor))
     identity = f"sip:{user}@{target.realm}"
     uri, routes = way_along(target.path, request_uri(target.contact, user))
     request = Request("NOTIFY", uri, body=body)

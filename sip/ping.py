@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sip.aor import domain_of, user_of
 from sip.message import Request
 from sip.notify import request_uri
 from sip.route import way_along
@@ -19,13 +20,13 @@ def build_ping(binding: Binding, origin: NotifyOrigin) -> Request:
 
     Raises ParseError where the contact is no SIP URI.
     """
-    user = escape_user(binding.aor.user)
-    identity = f"sip:{user}@{binding.aor.domain}"
+    user = escape_user(user_of(binding.aor))
+    identity = f"sip:{user}@{domain_of(binding.aor)}"
     uri, routes = way_along(binding.path, request_uri(binding.contact, user))
     request = Request("OPTIONS", uri)
     request.set("Max-Forwards", "70")
     request.set("Route", *routes)
-    request.set("From", f"<sip:{binding.aor.domain}>;tag={origin.from_tag}")
+    request.set("From", f"<sip:{domain_of(binding.aor)}>;tag={origin.from_tag}")
     request.set("To", f"<{identity}>")
     request.set("Call-ID", origin.call_id)
     request.set("CSeq", f"{origin.cseq} OPTIONS")

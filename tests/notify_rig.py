@@ -15,7 +15,7 @@ from daemon.presence import Presence, log_failure, now
 from daemon.store import Store
 from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
-from sip.aor import Aor
+from sip.aor import aor_of
 from sip.digest import parse_auth
 from sip.flow import Address, Flow, Transport
 from sip.io.endpoint import Endpoint
@@ -160,7 +160,7 @@ class ScriptedPhone(asyncio.DatagramProtocol):
     def binding(self, expires: float = 3600.0) -> Binding:
         moment = now()
         return Binding(
-            aor=Aor.of(self.username, REALM),
+            aor=aor_of(self.username, REALM),
             account_id=self.device.account_id,
             device_id=self.device.id,
             contact=self.contact,

@@ -16,7 +16,7 @@ from daemon.extensions import Extensions
 from daemon.media import MediaModes
 from daemon.quickcall import Quickcalls
 from daemon.targets import Targets
-from sip.aor import Aor
+from sip.aor import aor_of
 from sip.calllimits import CallLimits
 from sip.location import Binding
 from sip.message import Request
@@ -96,7 +96,7 @@ class World:
 
     def register(self, name: str, port: int, *, user_agent: str = BARESIP, **changes: Any) -> Binding:
         fields: dict[str, Any] = {
-            "aor": Aor.of(name, "office.example"),
+            "aor": aor_of(name, "office.example"),
             "account_id": ACCOUNT,
             "device_id": name,
             "contact": f"sip:x-{name}@10.0.0.7:{port};ob",

@@ -10,7 +10,7 @@ import pytest
 
 from api.ports import Document, Draft, JsonObject, Kind
 from daemon.directory import Device, Directory, Standing
-from sip.aor import Aor
+from sip.aor import Aor, aor_of
 from sip.digest import Algorithm
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def directory() -> Directory:
 
 
 def test_a_device_is_found_by_its_aor_without_case(directory: Directory) -> None:
-    found = directory.find(Aor.of("bob", "ACME.test"))
+    found = directory.find(aor_of("bob", "ACME.test"))
 
     assert found is not None
     assert found.device_id == "d1"

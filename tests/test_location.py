@@ -8,7 +8,7 @@ from math import ceil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sip.aor import Aor
+from sip.aor import Aor, aor_of
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding, BindingChanges, LocationTable, Reach
 
@@ -17,7 +17,7 @@ FLOW = Flow(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 4000
 
 def _binding(user: str = "bob", *, contact: str = "sip:bob@127.0.0.1:40000", expires_at: float = 100.0) -> Binding:
     return Binding(
-        aor=Aor.of(user, "acme.test"),
+        aor=aor_of(user, "acme.test"),
         account_id="acme",
         device_id=f"device-{user}",
         contact=contact,

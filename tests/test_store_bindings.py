@@ -13,7 +13,7 @@ from owners import anyone, load
 from api.ports import StoreUnavailable
 from daemon.store import Store
 from daemon.store import bindings as bindings_module
-from sip.aor import Aor
+from sip.aor import aor_of
 from sip.flow import Address, Flow, Transport
 from sip.io.turn import TURN
 from sip.location import Binding, BindingChanges
@@ -66,7 +66,7 @@ def binding(user: str = "bob", **fields: object) -> Binding:
         "first_registered": 90.0,
         "registered_at": 100.0,
     }
-    return Binding(aor=Aor.of(user, "example.org"), **{**defaults, **fields})
+    return Binding(aor=aor_of(user, "example.org"), **{**defaults, **fields})
 
 
 def values(found: Binding) -> tuple[object, ...]:

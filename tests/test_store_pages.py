@@ -14,7 +14,7 @@ from api.ports import Document, Kind
 from daemon.store.document_rows import INSERT, row_of
 from daemon.store.pages import BINDINGS, FACTS, PAGE, rows_of
 from daemon.store.records import columns_of
-from sip.aor import Aor
+from sip.aor import aor_of
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding, BindingChanges
 
@@ -29,7 +29,7 @@ COUNTS = (0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE)
 
 def binding(number: int, contact: str) -> Binding:
     flow = Flow(Transport.UDP, Address("10.0.0.1", 5060), Address("10.0.0.9", 5062))
-    aor = Aor.of(f"bob{number}", "example.org")
+    aor = aor_of(f"bob{number}", "example.org")
     return Binding(aor, "a1", "d1", contact, flow, "1@10.0.0.9", 7, 1e9, 60, 90.0, 100.0)
 
 

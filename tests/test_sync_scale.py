@@ -13,7 +13,7 @@ from notify_rig import REALM, Rig
 
 from daemon.directory import Device
 from daemon.presence import log_failure, now
-from sip.aor import Aor
+from sip.aor import aor_of
 from sip.delivery import DeliveryState
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding, BindingChanges
@@ -56,7 +56,7 @@ class Hall(asyncio.DatagramProtocol):
 def binding(rig: Rig, hall: Hall, number: int, call_id: str) -> Binding:
     moment = now()
     return Binding(
-        aor=Aor.of(f"p{number}", REALM),
+        aor=aor_of(f"p{number}", REALM),
         account_id=rig.account_id,
         device_id=f"{number:032x}",
         contact=f"sip:p{number}@{hall.address}",
@@ -72,7 +72,7 @@ def binding(rig: Rig, hall: Hall, number: int, call_id: str) -> Binding:
 
 
 def device(rig: Rig, number: int) -> Device:
-    aor = Aor.of(f"p{number}", REALM)
+    aor = aor_of(f"p{number}", REALM)
     return Device(rig.account_id, f"{number:032x}", "", f"p{number}", REALM, aor, "", True, "", None, "secret")
 
 
