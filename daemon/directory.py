@@ -64,7 +64,7 @@ class Device:
     tells_overwrite: bool = False
     """Whether its contacts are told of a new one (`register_overwrite_notify`)."""
     nonce_counts: NonceCounts | None = field(default=None, repr=False)
-    _ha1: str = field(default="", repr=False)
+    _ha1: bytes = field(default=b"", repr=False)
     _ha1_user: str = ""
     """As the phone spells it; the HA1 is for this and the algorithm."""
     _ha1_algorithm: Algorithm | None = None
@@ -74,10 +74,10 @@ class Device:
         if not self.password:
             return None
         if username != self._ha1_user or algorithm is not self._ha1_algorithm:
-            self._ha1 = Credentials(username, self.password).ha1(self.realm, algorithm)
+            self._ha1 = bytes.fromhex(Credentials(username, self.password).ha1(self.realm, algorithm))
             self._ha1_user = self.username if username == self.username else username  # the same text, kept once
             self._ha1_algorithm = algorithm
-        return self._ha1
+        return self._ha1.hex()
 
     def counts(self) -> NonceCounts:
         """Return the nonce counts of the device."""

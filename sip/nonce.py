@@ -65,33 +65,38 @@ class NonceCounts:
     cannot come back. A device with more than MAX_NONCES phones only sees more challenges.
     """
 
-    __slots__ = ("_count", "_forgotten", "_nonce", "_others")
+    __slots__ = ("_count", "_forgotten", "_number", "_others")
 
     def __init__(self) -> None:
-        self._nonce, self._count = "", 0
-        self._others: tuple[tuple[str, int], ...] = ()
+        self._number, self._count = -1, 0
+        self._others: tuple[tuple[int, int], ...] = ()
         """Of the other nonces, the last used first: nearly always none."""
-        self._forgotten = ""
+        self._forgotten = -1
 
     def take(self, nonce: str, count: int) -> bool:
         """Note the use of a nonce of ours, and tell whether it was a new one: the count grew, by any step.
 
         An answer of the old form, which has no count, passes 0 and so can use its nonce once.
         """
-        if nonce != self._nonce:
-            return self._take_other(nonce, count)
+        number = int(nonce[:16], 16)  # time and salt, from which the signature follows
+        if number != self._number:
+            return self._take_other(number, count)
         if count <= self._count:
             return False
         self._count = count
         return True
 
-    def _take_other(self, nonce: str, count: int) -> bool:
-        others = {self._nonce: self._count, **dict(self._others)} if self._nonce else {}
-        last = others.pop(nonce, None)
-        if nonce[:8] <= self._forgotten if last is None else count <= last:
+    def _take_other(self, number: int, count: int) -> bool:
+        others = {self._number: self._count, **dict(self._others)} if self._number >= 0 else {}
+        last = others.pop(number, None)
+        if _time_of(number) <= self._forgotten if last is None else count <= last:
             return False
         if len(others) == MAX_NONCES:
             oldest, _ = others.popitem()
-            self._forgotten = max(self._forgotten, oldest[:8])
-        self._nonce, self._count, self._others = nonce, count, tuple(others.items())
+            self._forgotten = max(self._forgotten, _time_of(oldest))
+        self._number, self._count, self._others = number, count, tuple(others.items())
         return True
+
+
+def _time_of(number: int) -> int:
+    return number >> 8 * SALT_BYTES
