@@ -148,7 +148,7 @@ class LocalAddresses:
         try:
             flow = target.find_flow()
             host = SipUri.parse(self._sip.contact_uri(flow)).host
-            remote = ip_address(flow.remote.host)
+            remote = ip_address(flow.host)
             if remote.version == 4 and remote.is_loopback:
                 return LOOPBACK  # whatever address the world beyond a NAT knows
             return self._address or str(IPv4Address(host))

@@ -154,7 +154,7 @@ class Registration:
         Strangers are known scanners, and who wants something of another domain. At an address with a good registration
         they are none: phones ask after their outbound proxy by any of its names.
         """
-        source = flow.remote.host
+        source = flow.host
         if self._offenders.is_silenced(source, now()):
             return False
         if not self._policy.drop_strangers:
@@ -165,7 +165,7 @@ class Registration:
         return request.method == "REGISTER" or self._is_for_us(request) or self._endpoint.trusted.has(source, now())
 
     def _trust(self, _happening: Happening, binding: Binding) -> None:
-        self._endpoint.trusted.add(binding.flow.remote.host, binding.expires_at, now())
+        self._endpoint.trusted.add(binding.flow.host, binding.expires_at, now())
 
     def _is_for_us(self, request: Request) -> bool:
         """Tell whether the Request-URI names a domain that is served here, or none that can be read."""
@@ -201,7 +201,7 @@ class Registration:
         """Return the device that the request proves to come from, or answer it with a challenge or a refusal."""
         device = self._directory.find(f"{user}@{realm}")
         algorithm = (device.algorithm if device is not None else None) or self._policy.algorithm
-        if device is not None and device.ip and device.ip == transaction.flow.remote.host:
+        if device is not None and device.ip and device.ip == transaction.flow.host:
             return self._if_good(request, transaction, device, algorithm)
         answer = find_answer(request.lines("Authorization"), realm, algorithm)
         outcome = answer if isinstance(answer, Outcome) else self._verify(request, answer, device, user)
@@ -239,7 +239,7 @@ class Registration:
         """Return the device unless it is disabled; then its right password is answered as a wrong one is."""
         standing = self._directory.standing(device)
         if standing is Standing.GOOD:
-            self._offenders.right(transaction.flow.remote.host, device.aor)
+            self._offenders.right(transaction.flow.host, device.aor)
             return device
         self.outcomes["disabled"] += 1
         self._on_wrong_answer(request, transaction, device.aor, standing.value, algorithm, device)
@@ -254,7 +254,7 @@ class Registration:
         algorithm: Algorithm,
         device: Device | None,
     ) -> None:
-        source = transaction.flow.remote.host
+        source = transaction.flow.host
         facts = {"device_id": device.device_id} if device is not None else {}
         # systemd/fail2ban reads this line, whose facts must come in this order.
         log.warning(

@@ -73,7 +73,7 @@ class Vitals:
     async def _answers(self, local: Address) -> bool:
         """Send OPTIONS from the socket to itself, and tell whether anything comes through it."""
         before = self._endpoint.received
-        flow = Flow(Transport.UDP, local, _reachable(local))
+        flow = Flow.between(Transport.UDP, local, _reachable(local))
         try:
             await asyncio.wait_for(ask(self._endpoint, _options(flow.remote), flow), self._limit)
         except (SipError, TimeoutError, asyncio.TimeoutError):

@@ -251,7 +251,7 @@ class Watch:
     def of(cls, binding: Binding, siblings: frozenset[str]) -> Watch:
         """Watch the phone of a binding; `siblings` are the Call-IDs of all the device's bindings."""
         others = siblings - {binding.call_id}
-        return cls(binding.contact, binding.instance, binding.flow.remote.host, binding.call_id, others)
+        return cls(binding.contact, binding.instance, binding.flow.host, binding.call_id, others)
 
     @property
     def alone(self) -> bool:
@@ -277,4 +277,4 @@ class Watch:
     def _is_it(self, binding: Binding) -> bool:
         if self.instance and binding.instance:
             return self.instance == binding.instance
-        return binding.contact == self.contact or binding.flow.remote.host == self.host
+        return binding.contact == self.contact or binding.flow.host == self.host

@@ -52,14 +52,27 @@ class Flow(NamedTuple):
     """Where a message came from and how: enough to send another one back along the same way.
 
     Two messages of one UDP "association", or of one connection, have equal flows; a new connection from the same
-    address is another flow.
+    address is another flow. The peer's address is not an Address of its own, for there is one with every binding.
     """
 
     transport: Transport
     local: Address
-    remote: Address
+    host: str
+    """The peer's, as text without brackets."""
+    port: int
+    """The peer's."""
     connection: int = 0
     """Serial number of the connection; 0 where the transport has none."""
+
+    @staticmethod
+    def between(transport: Transport, local: Address, remote: Address, connection: int = 0) -> Flow:
+        """Return the flow between two addresses."""
+        return Flow(transport, local, remote.host, remote.port, connection)
+
+    @property
+    def remote(self) -> Address:
+        """The peer's address."""
+        return Address(self.host, self.port)
 
     def __str__(self) -> str:
         return f"{self.transport.value.lower()}:{self.remote}"

@@ -6,7 +6,6 @@ import re
 from typing import NamedTuple
 
 from sip.errors import ParseError
-from sip.flow import Address
 from sip.headers import Params, param_of, parse_params_verbatim
 
 MAGIC_COOKIE = "z9hG4bK"
@@ -73,24 +72,23 @@ class Via(NamedTuple):
         """Return the value of a parameter; empty for a flag, None where it is absent."""
         return param_of(self.params, name)
 
-    def marked(self, source: Address) -> str:
-        """Return the Via's text with what the server saw: `received`, and `rport` where it was asked for.
+    def marked(self, host: str, port: int) -> str:
+        """Return the Via's text with the source that the server saw: `received`, and `rport` where it was asked for.
 
         What the client itself wrote in `received` is replaced, for it is not the client's to say.
         """
-        host, port = source
         # RFC 3581 4: with rport, MUST add "received" always.
         if self.asks_rport:
             return f"{self.before_rport};rport={port}{self.after_rport};received={_bare(host)}"
         # RFC 3261 18.2.1: MUST add "received" if sent-by is a name or differs from the source.
         return self.before_rport if self.host == host else f"{self.before_rport};received={_bare(host)}"
 
-    def reply_address(self, source: Address) -> Address:
-        """Return where a response goes by datagram: the source, on sent-by's port without rport (RFC 3261 18.2.2).
+    def reply_port(self, port: int) -> int:
+        """Return where a response goes by datagram, at the source's host: to its port, or without rport to sent-by's.
 
-        `maddr` is not followed: a response must not be steered to a third host.
+        `maddr` is not followed: a response must not be steered to a third host (RFC 3261 18.2.2).
         """
-        return source if self.asks_rport else Address(source.host, self.port or 5060)
+        return port if self.asks_rport else self.port or 5060
 
     def __str__(self) -> str:
         return self.text

@@ -29,7 +29,7 @@ OURS = Address("192.0.2.1", 5060)
 
 
 def flow(port: int, host: str = "10.0.0.7", *, local: str = OURS.host) -> Flow:
-    return Flow(Transport.UDP, Address(local, 5060), Address(host, port))
+    return Flow.between(Transport.UDP, Address(local, 5060), Address(host, port))
 
 
 def sdp(port: int, *attributes: str) -> bytes:
@@ -54,7 +54,7 @@ class Sent:
     def answer(self, status: int, body: bytes = b"", *, tag: str = "peer", **headers: str) -> Sent:
         """Let the peer answer; a dialog's request keeps the tag that it has."""
         response = Response.to_request(self.request, status, to_tag=tag if status > 100 else "")
-        response.set("Contact", f"<sip:phone@10.0.0.7:{self.flow.remote.port}>")
+        response.set("Contact", f"<sip:phone@10.0.0.7:{self.flow.port}>")
         for name, value in headers.items():
             response.set(name.replace("_", "-"), value)
         if body:
@@ -99,7 +99,7 @@ class FakeSip:
     async def connect(self, hop: Hop) -> Flow:
         if not hop.address.port:
             raise TransportFailed("refused")
-        return Flow(hop.transport, OURS, hop.address)
+        return Flow.between(hop.transport, OURS, hop.address)
 
     def is_own(self, host: str) -> bool:
         return host == OURS.host

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 REALM = "office.example"
 SERVER = Address("192.0.2.1", 5060)
-STRANGER = Flow(Transport.UDP, SERVER, Address("198.51.100.7", 5060))
-DEVICE = Flow(Transport.UDP, SERVER, Address("192.0.2.10", 5060))
+STRANGER = Flow.between(Transport.UDP, SERVER, Address("198.51.100.7", 5060))
+DEVICE = Flow.between(Transport.UDP, SERVER, Address("192.0.2.10", 5060))
 """A device's own address, from where nothing needs to be proven."""
-CONNECTION = Flow(Transport.TCP, SERVER, Address("192.0.2.10", 40_000), 1)
+CONNECTION = Flow.between(Transport.TCP, SERVER, Address("192.0.2.10", 40_000), 1)
 WALL = 1_700_000_000.0
 
 

@@ -179,7 +179,7 @@ class ScriptedPhone(asyncio.DatagramProtocol):
 
     @property
     def flow(self) -> Flow:
-        return Flow(Transport.UDP, self.rig.address, self.address)
+        return Flow.between(Transport.UDP, self.rig.address, self.address)
 
     def register(self, call_id: str | None = None) -> None:
         """Register as the registrar notes it, with a new Call-ID where one is given."""

@@ -138,7 +138,7 @@ class World:
         return self.deliver(self.of_phone(leg, method, cseq, body, **headers))
 
     def of_phone(self, leg: Sent, method: str, cseq: int, body: bytes = b"", **headers: str) -> Request:
-        tag = {5001: "dev", 5002: "num"}.get(leg.flow.remote.port, "peer")
+        tag = {5001: "dev", 5002: "num"}.get(leg.flow.port, "peer")
         request = Request(method, "sip:roost@192.0.2.1:5060")
         request.set("From", f"{leg.request.first('To')};tag={tag}")
         request.set("To", str(leg.request.first("From")))

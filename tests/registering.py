@@ -42,5 +42,5 @@ class Crowd:
         request.set("Call-ID", new_token())
         request.set("CSeq", "1 REGISTER")
         request.set("Contact", f"<sip:{username}@{self._local}>;expires={expires}")
-        flow = Flow(Transport.UDP, self._local, self._server)
+        flow = Flow.between(Transport.UDP, self._local, self._server)
         return await ask(self._endpoint, request, flow, credentials=Credentials(username, self._password))

@@ -240,7 +240,7 @@ async def test_too_many_connections_are_closed_before_a_word(start: Start, conne
 async def test_messages_beyond_the_rate_are_dropped_unread(start: Start) -> None:
     """Before parsing: what is dropped is not even seen to be noise."""
     endpoint = await start(EndpointPolicy(rate_per_source=0.001, rate_burst=3))
-    stranger = Flow(Transport.UDP, Address(LOCALHOST, 5060), Address("192.0.2.1", 5060))
+    stranger = Flow.between(Transport.UDP, Address(LOCALHOST, 5060), Address("192.0.2.1", 5060))
     for _ in range(10):
         endpoint.receive(b"noise, not SIP", stranger)
     assert endpoint.transactions.dropped == {"unreadable message": 3, "message of a source over its rate": 7}

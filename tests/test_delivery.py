@@ -21,7 +21,7 @@ def delivery(*, watched: bool = True) -> Delivery:
 def binding(
     *, contact: str = "sip:bob@10.0.0.9", call_id: str = "old", instance: str = "", host: str = "192.0.2.1"
 ) -> Binding:
-    flow = Flow(Transport.UDP, Address("192.0.2.9", 5060), Address(host, 5060))
+    flow = Flow.between(Transport.UDP, Address("192.0.2.9", 5060), Address(host, 5060))
     return Binding(Aor("bob@acme.test"), "a", "d", contact, flow, call_id, 1, NOW + 60, 60, NOW, NOW, instance=instance)
 
 

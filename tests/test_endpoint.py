@@ -207,7 +207,7 @@ async def test_noise_is_dropped_and_the_next_request_is_answered(phone: Phone, d
 async def test_a_request_of_ours_is_repeated_until_it_is_answered(endpoint: Endpoint, phone: Phone) -> None:
     """RFC 3261 17.1.2.2: timer E."""
     answers: asyncio.Queue[Response] = asyncio.Queue()
-    flow = Flow(Transport.UDP, endpoint.bound[0][1], phone.address)
+    flow = Flow.between(Transport.UDP, endpoint.bound[0][1], phone.address)
     endpoint.request(_ours("NOTIFY"), flow, answers.put_nowait, pytest.fail)
     first, second = await phone.receive(), await phone.receive()
     assert isinstance(first, Request)
@@ -221,7 +221,7 @@ async def test_a_request_of_ours_is_repeated_until_it_is_answered(endpoint: Endp
 async def test_a_cancel_waits_for_the_first_provisional_response(endpoint: Endpoint, phone: Phone) -> None:
     """RFC 3261 9.1: no CANCEL before a provisional response; the INVITE's final response still comes, and is acked."""
     answers: asyncio.Queue[Response] = asyncio.Queue()
-    flow = Flow(Transport.UDP, endpoint.bound[0][1], phone.address)
+    flow = Flow.between(Transport.UDP, endpoint.bound[0][1], phone.address)
     transaction = endpoint.request(_ours("INVITE"), flow, answers.put_nowait, pytest.fail)
     invite = await phone.receive()
     assert isinstance(invite, Request)
@@ -308,7 +308,7 @@ async def test_a_lost_connection_fails_what_waits_on_it(endpoint: Endpoint, user
 
 async def test_sending_on_a_connection_that_is_gone_fails(endpoint: Endpoint) -> None:
     failures: asyncio.Queue[SipError] = asyncio.Queue()
-    gone = Flow(Transport.TCP, endpoint.bound[1][1], Address(LOCALHOST, 9), 7)
+    gone = Flow.between(Transport.TCP, endpoint.bound[1][1], Address(LOCALHOST, 9), 7)
     endpoint.request(_ours("NOTIFY"), gone, pytest.fail, failures.put_nowait)
 
     assert isinstance(await asyncio.wait_for(failures.get(), WAIT), TransportFailed)

@@ -12,7 +12,7 @@ from sip.aor import Aor, aor_of
 from sip.flow import Address, Flow, Transport
 from sip.location import Binding, BindingChanges, LocationTable, Reach
 
-FLOW = Flow(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40000))
+FLOW = Flow.between(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40000))
 
 
 def _binding(user: str = "bob", *, contact: str = "sip:bob@127.0.0.1:40000", expires_at: float = 100.0) -> Binding:
@@ -140,7 +140,7 @@ def test_the_indexes_agree_with_the_bindings(steps: list[tuple[str, int, int, fl
 def test_the_bindings_of_a_connection_are_found_until_they_move() -> None:
     """A connection that closes takes its bindings' reachability with it."""
     table = LocationTable()
-    flow = Flow(Transport.TCP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40001), 1)
+    flow = Flow.between(Transport.TCP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40001), 1)
     binding = replace(_binding(), flow=flow)
     table.apply(BindingChanges(put=(binding,)))
     assert table.connection_bindings(flow) == (binding,)

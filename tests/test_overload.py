@@ -34,7 +34,7 @@ async def test_the_buffer_is_looked_at_anew_while_some_wait(tmp_path: Path) -> N
 
 
 async def _receive(server: Server, number: int) -> None:
-    source = Flow(Transport.UDP, server.address, Address(LOCALHOST, 5060 + number))
+    source = Flow.between(Transport.UDP, server.address, Address(LOCALHOST, 5060 + number))
     wire = request_text("REGISTER", branch=f"z9hG4bK{number}").replace(b"Call-ID: c1", b"Call-ID: c%d" % number)
     server.endpoint.receive(wire, source)
     for _ in range(3):

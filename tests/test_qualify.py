@@ -95,7 +95,7 @@ def _binding(flow: Flow, *, user_agent: str = "") -> Binding:
 
 
 def _udp(remote: Address) -> Flow:
-    return Flow(Transport.UDP, Address("127.0.0.1", 1), remote)
+    return Flow.between(Transport.UDP, Address("127.0.0.1", 1), remote)
 
 
 async def _until(true: Callable[[], object]) -> None:
@@ -156,7 +156,7 @@ async def test_a_phone_that_takes_harm_from_options_is_left_alone(qualifier: Qua
 
 async def test_a_dead_connection_makes_its_phone_unreachable(qualifier: Qualifier, presence: Presence) -> None:
     """RFC 3261 18.4: nothing can be sent there."""
-    binding = _binding(Flow(Transport.TCP, Address("127.0.0.1", 1), Address("127.0.0.1", 9), 5))
+    binding = _binding(Flow.between(Transport.TCP, Address("127.0.0.1", 1), Address("127.0.0.1", 9), 5))
     _register(presence, binding)
     await _until(lambda: binding.reach is Reach.UNREACHABLE)
 
@@ -165,7 +165,7 @@ async def test_a_closed_connection_loses_its_bindings_after_the_grace(presence: 
     """RFC 5626 6: the flow is the binding's way."""
     told: list[Happening] = []
     presence.subscribe(lambda happening, binding: told.append(happening))
-    flow = Flow(Transport.TCP, Address("127.0.0.1", 1), Address("127.0.0.1", 9), 5)
+    flow = Flow.between(Transport.TCP, Address("127.0.0.1", 1), Address("127.0.0.1", 9), 5)
     _register(presence, _binding(flow))
     presence.flow_lost(flow)
     assert told == [Happening.REGISTERED, Happening.UNREACHABLE]

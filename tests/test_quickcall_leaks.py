@@ -82,7 +82,7 @@ class World:
 
     def target(self, call_id: str) -> Target:
         """Return one of the phones."""
-        flow = Flow(Transport.UDP, self.local, Address(*self.phones.address))
+        flow = Flow.between(Transport.UDP, self.local, Address(*self.phones.address))
         local = NameAddr("", "sip:roost@office.example", (("tag", f"l{call_id}"),))
         invitee = Invitee("sip:p@127.0.0.1", call_id, local, NameAddr("", "sip:p@office.example"))
         return Target(invitee, lambda: flow, talk=True, credentials=Credentials("p", "secret"))

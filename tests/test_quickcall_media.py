@@ -181,7 +181,7 @@ async def test_of_a_user_s_devices_those_that_enforce_security_are_left_out(worl
 
     await world.call(clear, secure, bypass=False)
 
-    assert [5001] == [sent.flow.remote.port for sent in world.sip.sent]
+    assert [5001] == [sent.flow.port for sent in world.sip.sent]
 
 
 async def test_a_number_that_enforces_security_is_not_rung(world: World) -> None:

@@ -21,7 +21,7 @@ from sip.registrar import (
 )
 
 AOR = Aor("bob@acme.test")
-FLOW = Flow(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40000))
+FLOW = Flow.between(Transport.UDP, Address("127.0.0.1", 5060), Address("127.0.0.1", 40000))
 WHO = Registrant(AOR, "acme", "device-bob", FLOW)
 
 

@@ -15,7 +15,7 @@ from sip.uri import SipUri
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-PHONE = STRANGER._replace(local=Address("2001:db8::10", 5060), remote=Address("2001:db8::9:1", 5060))
+PHONE = STRANGER._replace(local=Address("2001:db8::10", 5060), host="2001:db8::9:1", port=5060)
 
 
 @pytest.fixture

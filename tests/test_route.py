@@ -30,7 +30,7 @@ def _notify(path: tuple[str, ...]) -> Request:
 
 
 def _options(path: tuple[str, ...]) -> Request:
-    flow = Flow(Transport.UDP, Address("192.0.2.1", 5060), Address("192.0.2.2", 5060))
+    flow = Flow.between(Transport.UDP, Address("192.0.2.1", 5060), Address("192.0.2.2", 5060))
     return build_ping(Binding(AOR, "a", "d", PHONE, flow, "c", 1, 60.0, 60, 0.0, 0.0, path=path), ORIGIN)
 
 

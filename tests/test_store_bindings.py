@@ -58,7 +58,7 @@ def binding(user: str = "bob", **fields: object) -> Binding:
         "account_id": "a1",
         "device_id": f"device of {user}",
         "contact": f"sip:{user}@10.0.0.9:5062;line=1",
-        "flow": Flow(Transport.UDP, Address("10.0.0.1", 5060), Address("10.0.0.9", 5062)),
+        "flow": Flow.between(Transport.UDP, Address("10.0.0.1", 5060), Address("10.0.0.9", 5062)),
         "call_id": "1@10.0.0.9",
         "cseq": 7,
         "expires_at": 160.0,
@@ -91,7 +91,7 @@ async def save(store: Store, *, put: tuple[Binding, ...] = (), removed: tuple[Bi
         pytest.param({"user_agent": "Téléphone", "call_id": "\udcff\udc00@x"}, id="bytes-that-are-not-utf-8"),
         pytest.param({"contact": "sip:b%00b@[::1]", "user_agent": "a\0b"}, id="null"),
         pytest.param({"cseq": 2**31 - 1, "granted": 0}, id="limits"),
-        pytest.param({"flow": Flow(Transport.WSS, Address("::1", 443), Address("2001:db8::1", 50000))}, id="wss-ipv6"),
+        pytest.param({"flow": Flow(Transport.WSS, Address("::1", 443), "2001:db8::1", 50000)}, id="wss-ipv6"),
     ],
 )
 async def test_binding_is_loaded_as_it_was_saved(store: Store, fields: dict[str, object]) -> None:
@@ -132,7 +132,7 @@ async def test_refresh_writes_over_all_but_the_key(store: Store) -> None:
 
 async def test_connection_does_not_outlive_the_process(store: Store) -> None:
     """Another process counts its connections anew, so a number of the old one must not name one of the new."""
-    flow = Flow(Transport.TCP, Address("10.0.0.1", 5060), Address("10.0.0.9", 40000), connection=5)
+    flow = Flow.between(Transport.TCP, Address("10.0.0.1", 5060), Address("10.0.0.9", 40000), connection=5)
     await save(store, put=(binding(flow=flow),))
 
     (loaded,) = await load(store.bindings)

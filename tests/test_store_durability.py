@@ -43,7 +43,7 @@ async def main():
 
     def register(number):
         user = f"{name}-{number}"
-        flow = Flow(Transport.UDP, Address("10.0.0.1", 5060), Address("10.0.0.9", 5062))
+        flow = Flow.between(Transport.UDP, Address("10.0.0.1", 5060), Address("10.0.0.9", 5062))
         binding = Binding(
             aor=aor_of(user, "example.org"), account_id=account_id, device_id=user, contact=f"sip:{user}@10.0.0.9",
             flow=flow, call_id="1", cseq=1, expires_at=1e12, granted=60, first_registered=0.0, registered_at=0.0,

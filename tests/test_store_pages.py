@@ -28,7 +28,7 @@ COUNTS = (0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE)
 
 
 def binding(number: int, contact: str) -> Binding:
-    flow = Flow(Transport.UDP, Address("10.0.0.1", 5060), Address("10.0.0.9", 5062))
+    flow = Flow.between(Transport.UDP, Address("10.0.0.1", 5060), Address("10.0.0.9", 5062))
     aor = aor_of(f"bob{number}", "example.org")
     return Binding(aor, "a1", "d1", contact, flow, "1@10.0.0.9", 7, 1e9, 60, 90.0, 100.0)
 

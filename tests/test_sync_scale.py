@@ -60,7 +60,7 @@ def binding(rig: Rig, hall: Hall, number: int, call_id: str) -> Binding:
         account_id=rig.account_id,
         device_id=f"{number:032x}",
         contact=f"sip:p{number}@{hall.address}",
-        flow=Flow(Transport.UDP, rig.address, hall.address),
+        flow=Flow.between(Transport.UDP, rig.address, hall.address),
         call_id=call_id,
         cseq=1,
         expires_at=moment + 3600,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from conftest import HandClock
 
 US = Address("0.0.0.0", 5060)
-PHONE = Flow(Transport.UDP, US, Address("127.0.0.7", 5062))
-OTHER = Flow(Transport.UDP, US, Address("127.0.0.8", 5062))
+PHONE = Flow.between(Transport.UDP, US, Address("127.0.0.7", 5062))
+OTHER = Flow.between(Transport.UDP, US, Address("127.0.0.8", 5062))
 SECRET = b"0123456789abcdef"
 
 

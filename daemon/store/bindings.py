@@ -175,14 +175,15 @@ def _execute_many(sql: str, rows: Sequence[Sequence[object]], connection: sqlite
 
 
 def _row_of(key: Key, binding: Binding, shift: float) -> tuple[object, ...]:
-    transport, local, remote, _ = binding.flow
+    transport, local, remote_host, remote_port, _ = binding.flow
     return (
         *_key_row(key),
         binding.account_id,
         binding.device_id,
         transport.value,
         *local,
-        *remote,
+        remote_host,
+        remote_port,
         packed(_PATH_SEPARATOR.join(binding.path)),
         binding.q,
         packed(binding.call_id),
@@ -209,7 +210,7 @@ def _binding_of(row: Sequence[Any], owner: Owner, shift: float) -> Binding:
         owner.account_id,
         owner.device_id,
         contact,
-        Flow(_TRANSPORTS[transport], _local_address(local_host, local_port), Address(remote_host, remote_port)),
+        Flow(_TRANSPORTS[transport], _local_address(local_host, local_port), remote_host, remote_port),
         call_id,
         cseq,
         expires_at - shift,

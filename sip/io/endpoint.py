@@ -218,7 +218,7 @@ class Endpoint:
             return Address(flow.local.host if is_unspecified(listening.host) else listening.host, listening.port)
         if not is_unspecified(flow.local.host):
             return flow.local
-        return Address(local_host_towards(flow.remote.host), flow.local.port)
+        return Address(local_host_towards(flow.host), flow.local.port)
 
     def contact_uri(self, flow: Flow, user: str = "roost") -> str:
         """Return a Contact URI of ours that the peer of the flow can send requests to."""
@@ -248,8 +248,8 @@ class Endpoint:
         if len(data) <= KEEPALIVE_LENGTH and data in KEEPALIVES:
             return
         self.received += 1
-        if not self._guard.admit(flow.remote.host, self._loop.time()):
-            self._refuse("message of a source over its rate", flow.remote.host)
+        if not self._guard.admit(flow.host, self._loop.time()):
+            self._refuse("message of a source over its rate", flow.host)
             return
         if self.tap is not None:
             self.tap(data, flow, None, False)
@@ -401,7 +401,7 @@ class Endpoint:
 
     async def _connect(self, hop: Hop) -> Flow:
         if hop.transport is Transport.UDP:
-            return Flow(Transport.UDP, self._udp_listener(hop.address).local, hop.address)
+            return Flow.between(Transport.UDP, self._udp_listener(hop.address).local, hop.address)
         context = self._tls.client() if hop.transport.secure else None
         return await open_stream(self._pools[hop.transport], hop.address, name=hop.name, context=context)
 

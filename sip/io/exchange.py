@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sip.flow import Address
 from sip.message import has_tag
 from sip.transaction import (
     INVITE_CLIENT,
@@ -76,7 +77,7 @@ class ServerTransaction:
         self.identity: Identity | None = None
         """By which another copy of the request is known while this one waits for its answer."""
         self.flow = flow
-        self.reply_to = None if flow.transport.reliable else via.reply_address(flow.remote)
+        self.reply_to = None if flow.transport.reliable else _reply_to(via, flow)
         self.on_cancel: Callable[[], None] | None = None
         """Called when the peer cancels the request before it was answered."""
         self.on_failure: Callable[[SipError], None] | None = None
@@ -183,6 +184,12 @@ class ClientTransaction:
         """Forget who is told, once nothing more can come, so that the two do not keep each other alive."""
         if self.fsm.over:
             self.on_response = self.on_failure = _tell_nobody
+
+
+def _reply_to(via: Via, flow: Flow) -> Address | None:
+    """Return where the answers go where that is not the flow's peer."""
+    port = via.reply_port(flow.port)
+    return None if port == flow.port else Address(flow.host, port)
 
 
 def _tell_nobody(_what: Response | SipError) -> None:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from sip.flow import Address
 
-SocketAddress: TypeAlias = "Address | tuple[str, int, int, int]"
+SocketAddress: TypeAlias = "tuple[str, int] | tuple[str, int, int, int]"
 
 
 @lru_cache(maxsize=4096)

@@ -110,4 +110,4 @@ def flow_of(kind: Transport, transport: asyncio.BaseTransport) -> Flow | None:
     local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
     if not local or not remote:
         return None
-    return Flow(kind, Address(*local[:2]), read_address(remote), next(_serials))
+    return Flow.between(kind, Address(*local[:2]), read_address(remote), next(_serials))

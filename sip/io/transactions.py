@@ -84,7 +84,7 @@ class TransactionLayer:
         lines = request.lines("Via")
         values = split_values(lines[0]) if lines else [""]
         via = Via.parse(values[0])
-        values[0] = via.marked(flow.remote)
+        values[0] = via.marked(flow.host, flow.port)
         request.set("Via", *values, *lines[1:])
         key = _server_key(request, via, flow)
         transaction = self._servers.get(key)
@@ -315,13 +315,13 @@ def _server_key(request: Request, via: Via, flow: Flow) -> ServerKey:
     method = "INVITE" if request.method == "ACK" else request.method
     branch = via.branch or ""
     if branch.startswith(MAGIC_COOKIE) and len(branch) > len(MAGIC_COOKIE):
-        return branch, via.sent_by, flow.remote, method
+        return branch, via.sent_by, flow.host, flow.port, method
     # An RFC 2543 client, or one with the bare cookie: the request's identity must do.
     try:
         identity = (request.call_id, str(request.cseq.number), request.from_.tag or "")
     except ParseError:
         identity = ("", "", "")
-    return via.text, *identity, flow.remote, method
+    return via.text, *identity, flow.host, flow.port, method
 
 
 def _identity(request: Request) -> Identity:

@@ -56,7 +56,7 @@ class UdpListener:
         """Send a datagram at the end of this turn of the loop. Raises TransportFailed where it cannot ever be sent."""
         if len(data) > MAX_MESSAGE:
             raise TransportFailed("the message is larger than a datagram")
-        self._outbox.append((data, self._destination(to or flow.remote)))
+        self._outbox.append((data, self._destination(to or (flow.host, flow.port))))
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self._flush)
@@ -79,8 +79,8 @@ class UdpListener:
         # Each step goes over the whole batch before the next one begins: so its code and data are in the caches.
         receive, local, six = self._receive, self.local, self._six
         for data, source in self._read():
-            remote = read_address(source) if six else Address(source[0], source[1])
-            receive(data, Flow(Transport.UDP, local, remote))
+            host, port = read_address(source) if six else source
+            receive(data, Flow(Transport.UDP, local, host, port))
 
     def _read(self) -> list[tuple[bytes, tuple[str, int]]]:
         receive_from = self._socket.recvfrom
@@ -101,13 +101,13 @@ class UdpListener:
             pass
         return batch
 
-    def _destination(self, address: Address) -> SocketAddress:
+    def _destination(self, address: tuple[str, int]) -> SocketAddress:
         if not self._six:
             return address
         try:
-            return socket_address(address)
+            return socket_address(Address(*address))
         except OSError as failure:
-            raise TransportFailed(f"no way to {address}: {failure}") from failure
+            raise TransportFailed(f"no way to {Address(*address)}: {failure}") from failure
 
     def _meminfo(self) -> tuple[int, ...]:
         return MEMINFO.unpack(self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size))

@@ -40,7 +40,7 @@ class Link:
         self.call_id = new_token()
         self.side = side
         self._endpoint = endpoint
-        self._flow = Flow(Transport.UDP, local, worker)
+        self._flow = Flow.between(Transport.UDP, local, worker)
         self._on_fault = on_fault
         self._origin = Origin(1, 0, LOOPBACK)
         self._dialog: Dialog | None = None

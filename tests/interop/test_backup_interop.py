@@ -46,7 +46,7 @@ class Storm:
         """Register all the contacts, or until cancelled."""
         endpoint = Endpoint(User())
         local = await endpoint.listen(Transport.UDP, Address("127.0.0.1", 0))
-        flow = Flow(Transport.UDP, local, self._server)
+        flow = Flow.between(Transport.UDP, local, self._server)
         try:
             await asyncio.gather(*(self._phone(endpoint, flow) for _ in range(PHONES)))
         finally:

@@ -94,4 +94,4 @@ async def test_a_phone_is_answered_and_asked_at_its_link_local_address(
     assert "fe80::2" == answer.via.param("received")
     assert isinstance(asked, Request)
     assert ("NOTIFY", "fe80::1") == (asked.method, asked.via.host)
-    assert transaction.flow.remote.host.startswith("fe80::2%")
+    assert transaction.flow.host.startswith("fe80::2%")
