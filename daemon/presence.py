@@ -18,6 +18,7 @@ from api.body import mend
 from api.ports import GREGORIAN_EPOCH, Registration
 from sip.aor import Aor, domain_of, parse_aor, user_of
 from sip.errors import ParseError
+from sip.io.turn import this_turn
 from sip.location import Binding, BindingChanges, LocationTable
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Presence:
         self._flow_grace = flow_grace
         self._listeners: dict[Happening, list[Listener]] = {happening: [] for happening in Happening}
         self._loop = asyncio.get_running_loop()
+        self._dropped = this_turn().line(self._drop_lost)
         self._log = log.bind()  # which need not be looked up for every refresh
 
     def subscribe(self, listener: Listener, *happenings: Happening) -> None:
@@ -128,7 +130,7 @@ class Presence:
         for binding in bindings:
             self.lost(binding)
         if bindings:
-            self._loop.call_later(self._flow_grace, self._drop_lost, bindings)
+            self._loop.call_later(self._flow_grace, self._dropped.put, bindings)
 
     async def close(self) -> None:
         """Stop watching for expiry; what is stored stays for the next process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from math import ceil
 from typing import Generic, TypeVar
 
@@ -33,8 +34,13 @@ class Agenda(Generic[T]):
         """Return when the next page ends; None where nothing is noted."""
         return self._numbers[0] * self._span if self._numbers else None
 
-    def take(self, now: float) -> tuple[int, list[T]] | None:
-        """Take out the next page if it has ended, with its number; None where none has."""
+    def take(self, now: float, most: int = sys.maxsize) -> tuple[int, list[T]] | None:
+        """Take out the next page if it has ended, or so many of what is on it, with its number; None where none has."""
         if not self._numbers or self._numbers[0] * self._span > now:
             return None
+        number, items = self._pages[self._numbers[0]]
+        if len(items) > most:
+            taken = items[-most:]
+            del items[-most:]
+            return number, taken
         return self._pages.pop(heapq.heappop(self._numbers))

@@ -38,6 +38,17 @@ def test_a_page_may_be_shorter() -> None:
     assert agenda.next() == 10.5
 
 
+def test_a_page_may_be_taken_in_portions() -> None:
+    agenda: Agenda[str] = Agenda()
+    for item in "abc":
+        agenda.add(9.5, item)
+
+    assert agenda.take(10.0, 2) == (10, ["b", "c"])
+    assert agenda.next() == 10
+    assert agenda.take(10.0, 2) == (10, ["a"])
+    assert agenda.next() is None
+
+
 @given(st.lists(st.floats(0, 100)))
 def test_nothing_is_taken_early_nor_a_second_late(dues: list[float]) -> None:
     """Each item comes once, at a whole second that is its own or the next one."""

@@ -169,6 +169,18 @@ def test_a_phone_that_comes_back_within_the_second_is_kept_for_its_new_time() ->
     assert len(table) == 0
 
 
+def test_many_that_are_over_at_once_go_in_portions() -> None:
+    """Who ends them has other work between two portions, and none is forgotten."""
+    table = LocationTable()
+    table.apply(BindingChanges(put=tuple(_binding(f"u{number}", expires_at=10.0) for number in range(120))))
+    portions = []
+    while (due := table.next_expiry()) is not None:
+        portions.append(len(table.expire(due, 50).removed))
+
+    assert [50, 50, 20] == portions
+    assert not list(table.account_bindings("acme"))
+
+
 def test_a_binding_refreshed_over_and_over_is_noted_once() -> None:
     """Refreshes must not fill the agenda: what is noted is at most one page a binding."""
     table = LocationTable()

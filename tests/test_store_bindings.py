@@ -109,7 +109,7 @@ async def test_refresh_writes_over_all_but_the_key(store: Store) -> None:
     other: dict[str, object] = {
         "account_id": "a2",
         "device_id": "another",
-        "flow": Flow(Transport.TCP, Address("10.0.0.2", 5061), Address("10.0.0.8", 5063)),
+        "flow": Flow(Transport.TCP, Address("10.0.0.2", 5061), "10.0.0.8", 5063),
         "path": ("<sip:edge;lr>",),
         "q": 0.5,
         "call_id": "2@10.0.0.8",
