@@ -17,8 +17,8 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-YOUNG: Final = 1_000  # more objects made than freed, until those are looked at: a fraction of a millisecond
-MIDDLE: Final = 2  # such looks before their survivors are looked at together: 3,000 objects, 1 to 2 ms in a storm
+YOUNG: Final = 3_000  # more objects made than freed, until those are looked at; 64 REGISTERs at once make up to 2,000
+MIDDLE: Final = 0  # such looks beyond one before the survivors are looked at again: 6,000 objects, 1 to 3 ms in a storm
 NEVER: Final = 1_000_000_000  # looks until everything is looked at: that is done by the clock instead
 FULL_EVERY: Final = 6 * 3600.0  # seconds between looks at everything: 60 ms with 100,000 bindings
 
