@@ -45,11 +45,11 @@ from daemon.quickcall import Quickcalls
 from daemon.registration import Registration
 from daemon.status import DeviceStatuses
 from daemon.store import Occupancy, Store
+from daemon.switching import quick_switching
 from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
 from daemon.targets import Targets
 from daemon.trace import Tracer
-from daemon.turns import short_turns
 from daemon.vendorfile import load_vendors
 from daemon.vitals import Vitals
 from daemon.webhook_client import WebhookClient
@@ -252,7 +252,7 @@ class Roost:
 
     async def _load(self, store: Store, documents: Provisioning, webhooks: Webhooks, phones: Phones) -> None:
         """Take up what an earlier process left."""
-        with short_turns():
+        with quick_switching():
             await documents.load()
             await self._directory.load(store.documents)
             phones.qualifier.load()

@@ -1,4 +1,4 @@
-"""How often Python's threads take turns while what is stored is loaded."""
+"""How soon Python switches between its threads while what is stored is loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHORT: Final = 0.0005  # seconds
 
 
 @contextmanager
-def short_turns() -> Iterator[None]:
+def quick_switching() -> Iterator[None]:
     """Let a thread that wants Python's lock have it soon.
 
     SQLite's thread wants it for a moment between two pages, and would wait for as long as a page takes (see
