@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from sip.trust import TrustedSources
@@ -20,8 +20,6 @@ MAX_SILENCE: Final = 3600.0  # seconds
 FORGET_AFTER: Final = 7200.0  # seconds without a wrong answer after which a source is as new
 MAX_TRACKED: Final = 65_536  # sources, and pairs of source and AOR, of which each costs about 300 bytes
 
-Value = TypeVar("Value")
-
 
 @dataclass(slots=True)
 class _Record:
@@ -30,14 +28,8 @@ class _Record:
     silent_until: float = 0.0
 
 
-class _Recent(OrderedDict[tuple[str, str], Value], Generic[Value]):
-    """A mapping that forgets what was not used for longest when it is full."""
-
-    def put(self, key: tuple[str, str], value: Value) -> None:
-        self[key] = value
-        self.move_to_end(key)
-        if len(self) > MAX_TRACKED:
-            self.popitem(last=False)
+_Records: TypeAlias = "OrderedDict[tuple[str, str], _Record]"
+"""What was not used for longest first."""
 
 
 class Offenders:
@@ -46,8 +38,8 @@ class Offenders:
     __slots__ = ("_by_aor", "_by_source", "_trusted")
 
     def __init__(self, trusted: TrustedSources) -> None:
-        self._by_aor: _Recent[_Record] = _Recent()
-        self._by_source: _Recent[_Record] = _Recent()
+        self._by_aor: _Records = OrderedDict()
+        self._by_source: _Records = OrderedDict()
         self._trusted = trusted
 
     def __len__(self) -> int:
@@ -73,11 +65,14 @@ class Offenders:
         record = self._by_source.get((source, "")) if self._by_source else None
         return record is not None and now < record.silent_until
 
-    def _count(self, records: _Recent[_Record], key: tuple[str, str], now: float) -> _Record:
+    def _count(self, records: _Records, key: tuple[str, str], now: float) -> _Record:
         record = records.get(key)
         if record is None or now - record.last > FORGET_AFTER:
             record = _Record()
         record.wrong += 1
         record.last = now
-        records.put(key, record)
+        records[key] = record
+        records.move_to_end(key)
+        if len(records) > MAX_TRACKED:
+            records.popitem(last=False)
         return record
