@@ -200,16 +200,7 @@ class Response(Message):
     def to_request(cls, request: Request, status: int, reason: str | None = None, *, to_tag: str = "") -> Response:
         """Build the response to a request (RFC 3261 8.2.6.2), with our tag in To where there is none yet."""
         theirs = request._fields
-        try:
-            fields = {
-                "Via": theirs["Via"],
-                "From": theirs["From"],
-                "To": theirs["To"],
-                "Call-ID": theirs["Call-ID"],
-                "CSeq": theirs["CSeq"],
-            }
-        except KeyError:
-            fields = {name: theirs[name] for name in _COPIED if name in theirs}
+        fields = {name: theirs[name] for name in _COPIED if name in theirs}
         to = fields.get("To")
         if to_tag and to and status > 100 and not has_tag(to[0]):
             fields["To"] = [f"{to[0]};tag={to_tag}", *to[1:]]
