@@ -52,8 +52,8 @@ class Via(NamedTuple):
         if rport:
             before, after = f"SIP/2.0/{transport} {sent_by}", f";branch={branch}"
         else:
-            before, after = text[:-6] if rport_behind else text, ""
-        asks_rport = rport is not None or rport_behind is not None
+            before, after = text.removesuffix(";rport"), ""
+        asks_rport = bool(rport or rport_behind)
         port = _port(digits) if digits else None
         return Via(text, transport, sent_by.lower(), port, branch, asks_rport, before, after)
 
