@@ -1,4 +1,7 @@
-"""How late the event loop is: whatever blocks it makes every phone wait."""
+"""How late the event loop is, for whatever blocks it makes every phone wait; and how much of a block is its own work.
+
+The rest of a block is the host's, which gave the loop's thread no processor, or another thread's, which it waited for.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,12 @@ from typing import Final
 
 from daemon.figures import Histogram
 
-BEAT: Final = 0.1  # seconds between two looks while there is little to do
-BUSY_BEAT: Final = 0.01  # seconds between two looks else: a block is seen only where a look falls into it
-BUSY: Final = 0.1  # share of the time between two looks that the loop's thread worked, from which on it is busy
+BEATS: Final = ((0.5, 0.002), (0.1, 0.01), (0.0, 0.1))
+"""From which share of the time that the loop's thread worked, how many seconds there are between two looks.
+
+A block is seen only where a look falls into it, from there on; and a look wakes who would sleep.
+"""
+REST: Final = BEATS[-1][1]
 WINDOW: Final = 60.0  # seconds for which the longest block is remembered: at least one scrape falls into them
 SLOTS: Final = 12  # parts of the window; the oldest is forgotten as a whole
 
@@ -25,16 +31,24 @@ class LoopWatch:
         self.latest = 0.0
         """How late the last beat was, in seconds."""
         self._loop = asyncio.get_running_loop()
-        self._longest: deque[float] = deque([0.0], maxlen=SLOTS)
-        self._slot_ends = time.monotonic() + WINDOW / SLOTS
-        self._last = time.monotonic()
+        self._last = self._due = time.monotonic()
         self._worked = time.thread_time()
-        self._await_beat(BEAT)
+        self._blocks = _Longest(self._last)
+        self._own = _Longest(self._last)
+        self._await_beat(REST)
 
     @property
     def longest(self) -> float:
         """The longest block of the last minute, in seconds."""
-        return max(*self._longest, self.overdue)
+        return max(self._blocks.value, self.overdue)
+
+    @property
+    def longest_own(self) -> float:
+        """The most processor time that the loop's thread had in one block of the last minute, in seconds.
+
+        It may be somewhat less: what the thread had since the last look is taken for the block's.
+        """
+        return max(self._own.value, min(self.overdue, time.thread_time() - self._worked))
 
     @property
     def overdue(self) -> float:
@@ -48,16 +62,36 @@ class LoopWatch:
 
     def _beat(self) -> None:
         now, worked = time.monotonic(), time.thread_time()
+        work = worked - self._worked
         self.latest = max(0.0, now - self._due)
         self.lateness.observe(self.latest)
-        while now >= self._slot_ends:
-            self._longest.append(0.0)
-            self._slot_ends += WINDOW / SLOTS
-        self._longest[-1] = max(self._longest[-1], self.latest)
-        busy = worked - self._worked > BUSY * (now - self._last)
+        self._blocks.observe(self.latest, now)
+        self._own.observe(min(self.latest, work), now)
+        share = work / (now - self._last) if now > self._last else 1.0
         self._last, self._worked = now, worked
-        self._await_beat(BUSY_BEAT if busy else BEAT)
+        self._await_beat(next((seconds for least, seconds in BEATS if share >= least), REST))
 
     def _await_beat(self, seconds: float) -> None:
         self._due = self._last + seconds
         self._alarm = self._loop.call_later(seconds, self._beat)
+
+
+class _Longest:
+    """The highest of what was observed in the window."""
+
+    __slots__ = ("_slot_ends", "_slots")
+
+    def __init__(self, now: float) -> None:
+        self._slots: deque[float] = deque([0.0], maxlen=SLOTS)
+        self._slot_ends = now + WINDOW / SLOTS
+
+    @property
+    def value(self) -> float:
+        return max(self._slots)
+
+    def observe(self, value: float, now: float) -> None:
+        while now >= self._slot_ends:
+            self._slots.append(0.0)
+            self._slot_ends += WINDOW / SLOTS
+        if value > self._slots[-1]:
+            self._slots[-1] = value

@@ -89,6 +89,8 @@ class Metrics:
             "roost_event_loop_lag_seconds", "How late the event loop came to a timer.", parts.loop.lateness
         )
         yield _gauge("roost_event_loop_longest_block_seconds", "Longest block of the last minute.", parts.loop.longest)
+        text = "Most processor time of the event loop in one block of the last minute."
+        yield _gauge("roost_event_loop_longest_block_cpu_seconds", text, parts.loop.longest_own)
         yield from _process(self._started)
 
     def _registrations(self) -> Iterator[Metric]:

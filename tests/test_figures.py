@@ -45,6 +45,25 @@ async def test_a_block_of_the_loop_is_seen() -> None:
         await watch.close()
 
 
+async def test_a_block_that_worked_is_told_from_one_that_waited() -> None:
+    """What the loop's thread was not on a processor for is no work of its own."""
+    watch = LoopWatch()
+    try:
+        time.sleep(0.3)  # as when the host gives the process no processor
+        await asyncio.sleep(0)
+        waited = watch.longest_own
+        until = time.thread_time() + 0.2
+        while time.thread_time() < until:
+            pass
+        during = watch.longest_own
+        await asyncio.sleep(0)
+
+        assert waited < 0.1 < watch.longest
+        assert 0.05 < during <= watch.longest_own <= watch.longest
+    finally:
+        await watch.close()
+
+
 async def test_a_busy_loop_is_looked_at_often() -> None:
     """A block is seen only where a beat falls into it, and there are more of them while there is much to do."""
     watch = LoopWatch()

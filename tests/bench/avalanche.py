@@ -7,7 +7,7 @@ import time
 import urllib.error
 from typing import TYPE_CHECKING
 
-from crowd import figures, longest_block
+from crowd import BLOCKS, figures, longest_blocks
 from phones import Phones, Tally
 from roost import Roost
 from table import show
@@ -77,7 +77,7 @@ def avalanche(directory: Path, *, full: bool) -> None:
     )
     show(
         f"{devices} phones come back",
-        (*header, "peak (MB)", "lost by the kernel", "longest block (ms)", "a phone anew after (s)"),
+        (*header, "peak (MB)", "lost by the kernel", *BLOCKS, "a phone anew after (s)"),
         rows,
     )
 
@@ -96,8 +96,8 @@ def _measure(directory: Path, devices: int, how: str, command: str) -> tuple[Tal
         return tally, [
             *(how, f"{tally['ok']:.0f}", f"{tally['wall']:.0f}", f"{found['roost_bindings']:.0f}"),
             *(f"{tally['refused']:.0f}", _spread(tally), f"{tally['unanswered']:.0f}", f"{tally['repeated']:.0f}", api),
-            *(f"{roost.peak() / 1e6:.0f}", f"{found['roost_sip_datagrams_lost_total']:.0f}", longest_block(roost)),
-            after,
+            *(f"{roost.peak() / 1e6:.0f}", f"{found['roost_sip_datagrams_lost_total']:.0f}"),
+            *(*longest_blocks(roost), after),
         ]
     finally:
         roost.stop()

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import kamailio
-from crowd import allow_files, longest_block
+from crowd import BLOCKS, allow_files, longest_blocks
 from kamailio import Kamailio
 from phones import Phones
 from roost import Roost
@@ -51,7 +51,7 @@ def connections(directory: Path, *, full: bool) -> None:
             peer = Kamailio(place / "kamailio", kamailio.INSTALLED, count, certificate=certificate, key=key)
             stack.callback(peer.stop)
             rows += _compare(stack, transport, (roost, peer), count, rounds)
-    header = ("server", *COLUMNS.values(), "longest block (ms)", "generator's share of a core")
+    header = ("server", *COLUMNS.values(), *BLOCKS, "generator's share of a core")
     show(f"{count} connections held, an RSA key of 2,048 bits", header, rows)
 
 
@@ -75,13 +75,13 @@ def _compare(
         [
             f"{transport.upper()}, {server.name}",
             *(f"{samples.median(server.name, column):.0f}" for column in COLUMNS),
-            longest_block(server) if isinstance(server, Roost) else "-",
+            *(longest_blocks(server) if isinstance(server, Roost) else ("-", "-")),
             f"{samples.median(server.name, 'share'):.2f}",
         ]
         for server in servers
     ]
     ratios = [f"{samples.ratio(servers[0].name, servers[1].name, column):.2f}" for column in COLUMNS]
-    return [*rows, [f"{transport.upper()}, ratio", *ratios, "", ""]]
+    return [*rows, [f"{transport.upper()}, ratio", *ratios, "", "", ""]]
 
 
 def _open(stack: ExitStack, samples: Samples, transport: str, server: Server, count: int, *, base: int) -> Phones:

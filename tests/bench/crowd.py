@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from roost import Roost
 
 LONGEST = "roost_event_loop_longest_block_seconds"
+LONGEST_OWN = "roost_event_loop_longest_block_cpu_seconds"
+BLOCKS = ("longest block (ms)", "own CPU in one (ms)")
+"""The columns of what `longest_blocks` returns."""
 
 
 def figures(roost: Roost) -> dict[str, float]:
@@ -20,9 +23,10 @@ def figures(roost: Roost) -> dict[str, float]:
     return {name: float(value) for name, _, value in pairs}
 
 
-def longest_block(roost: Roost) -> str:
-    """Return the longest block of the event loop in the last minute, in milliseconds."""
-    return f"{figures(roost)[LONGEST] * 1000:.1f}"
+def longest_blocks(roost: Roost) -> tuple[str, str]:
+    """Return the longest block of the event loop in the last minute, and the most CPU in one, in milliseconds."""
+    found = figures(roost)
+    return f"{found[LONGEST] * 1000:.1f}", f"{found[LONGEST_OWN] * 1000:.1f}"
 
 
 def allow_files(count: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from crowd import longest_block
+from crowd import BLOCKS, longest_blocks
 from phones import Phones
 from roost import Roost
 from table import show
@@ -24,7 +24,7 @@ def idle(directory: Path, *, full: bool) -> None:
     rows = [_measure(directory / f"every-{interval}", interval, seconds) for interval in (QUALIFY, 0)]
     show(
         f"{DEVICES} registered phones, idle for {seconds} s",
-        ("OPTIONS to each", "answered", "CPU (% of a core)", "us for each", "longest block (ms)"),
+        ("OPTIONS to each", "answered", "CPU (% of a core)", "us for each", *BLOCKS),
         rows,
     )
 
@@ -40,6 +40,6 @@ def _measure(directory: Path, interval: int, seconds: int) -> list[str]:
             cpu, wall = roost.cpu() - before, time.monotonic() - began
         each = f"{cpu / tally['requests'] * 1e6:.0f}" if tally["requests"] else "-"
         how = f"every {interval} s" if interval else "never"
-        return [how, f"{tally['requests']:.0f}", f"{cpu / wall * 100:.2f}", each, longest_block(roost)]
+        return [how, f"{tally['requests']:.0f}", f"{cpu / wall * 100:.2f}", each, *longest_blocks(roost)]
     finally:
         roost.stop()
