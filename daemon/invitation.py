@@ -239,8 +239,7 @@ class Invitation:
 
 def _repeated(request: Request, contact: str) -> Request:
     """Return the INVITE for another way: as it was, with the Contact that can be reached from there."""
-    again = Request(request.method, request.uri, {name: list(request.lines(name)) for name in request.names()})
-    again.body = request.body
+    again = request.copy()
     again.set("Via")
     again.set("Contact", contact)
     return again

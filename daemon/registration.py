@@ -113,7 +113,7 @@ class Registration:
         Those of one turn of the loop are handled together, first who they are, then what they want, then the answers:
         each step finds its code and data in the processor's caches.
         """
-        if not self._admission.admits(self.waiting, self._endpoint.backlog, signed="Authorization" in request.names()):
+        if not self._admission.admits(self.waiting, self._endpoint.backlog, signed=request.has("Authorization")):
             self._put_off(request, transaction)
             return
         self._asking.put((request, transaction))

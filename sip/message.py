@@ -51,38 +51,47 @@ class Message:
     Header names are given in their canonical spelling (`Call-ID`, `CSeq`), whatever the peer wrote.
     """
 
-    __slots__ = ("_fields", "body", "defect")
+    __slots__ = ("_fields", "_more", "body", "defect")
 
-    def __init__(self, fields: dict[str, list[str]] | None = None, body: bytes = b"") -> None:
-        self._fields: dict[str, list[str]] = {} if fields is None else fields
+    def __init__(self, body: bytes = b"") -> None:
+        self._fields: dict[str, str] = {}  # the first line of each header: nearly always its only one
+        self._more: dict[str, list[str]] | None = None  # the further lines of the headers that have any
         self.body = body
         self.defect: ParseError | None = None
         """The first structural fault that was met while parsing."""
 
     def first(self, name: str) -> str | None:
         """Return the first value line of a header, None where it is absent."""
-        lines = self._fields.get(name)
-        return lines[0] if lines else None
+        return self._fields.get(name)
 
     def one(self, name: str) -> str:
         """Return the value of a header that must stand exactly once. Raises ParseError."""
-        lines = self._fields.get(name)
-        if not lines:
+        value = self._fields.get(name)
+        if value is None:
             raise ParseError(f"{name} is missing")
-        if len(lines) > 1:
+        if self._more is not None and name in self._more:
             raise ParseError(f"{name} stands more than once")
-        return lines[0]
+        return value
 
     def lines(self, name: str) -> list[str]:
         """Return the value lines of a header, unsplit."""
-        return self._fields.get(name, [])
+        value = self._fields.get(name)
+        if value is None:
+            return []
+        return [value] if self._more is None else [value, *self._more.get(name, ())]
 
     def values(self, name: str) -> list[str]:
         """Return the comma-separated values of a header over all its lines (RFC 3261 7.3.1)."""
-        lines = self._fields.get(name)
-        if not lines:
+        value = self._fields.get(name)
+        if value is None:
             return []
-        return split_values(lines[0]) if len(lines) == 1 else [value for line in lines for value in split_values(line)]
+        if self._more is None:
+            return split_values(value)
+        return [value for line in self.lines(name) for value in split_values(line)]
+
+    def has(self, name: str) -> bool:
+        """Return whether the header is present."""
+        return name in self._fields
 
     def names(self) -> Iterable[str]:
         """Return the canonical names of the headers that are present, in order."""
@@ -90,22 +99,25 @@ class Message:
 
     def add(self, name: str, value: str) -> None:
         """Append a header line. Raises LocalProtocolError where the value would break out of its line."""
-        # A new list: the old one may be shared with the request that a response was made from.
-        self._fields[name] = [*self._fields.get(name, ()), _checked(name, value)]
+        self._append(name, _checked(name, value))
 
     def set(self, name: str, *values: str) -> None:
         """Put these lines in the place of whatever the header had; none removes it."""
         for value in values:
             _checked(name, value)
+        if self._more is not None:
+            self._more.pop(name, None)
         if values:
-            self._fields[name] = list(values)
+            self._fields[name] = values[0]
+            for value in values[1:]:
+                self._append(name, value)
         else:
             self._fields.pop(name, None)
 
     def put_first(self, name: str, value: str) -> None:
         """Put this line before all other headers, in the place of whatever the header had."""
-        self._fields.pop(name, None)
-        self._fields = {name: [_checked(name, value)], **self._fields}
+        self.set(name)
+        self._fields = {name: _checked(name, value), **self._fields}
 
     def tokens(self, name: str) -> frozenset[str]:
         """Return the values of a header of option tags or methods, in lower case (Supported, Require, Allow)."""
@@ -134,23 +146,39 @@ class Message:
     @property
     def via(self) -> Via:
         """The topmost Via. Raises ParseError."""
-        values = self._fields.get("Via")
-        if not values:
+        line = self._fields.get("Via")
+        if line is None:
             raise ParseError("Via is missing")
-        return Via.parse(split_values(values[0])[0])
+        return Via.parse(split_values(line)[0])
 
     @property
     def content_type(self) -> str:
         """The media type of the body in lower case, without parameters; empty where none is said."""
         return (self.first("Content-Type") or "").partition(";")[0].strip().lower()
 
+    def _append(self, name: str, value: str) -> None:
+        if name not in self._fields:
+            self._fields[name] = value
+            return
+        if self._more is None:
+            self._more = {}
+        self._more.setdefault(name, []).append(value)
+
+    def _take(self, other: Message, names: Iterable[str]) -> None:
+        """Take over the headers of these names that the other message has."""
+        theirs = other._fields
+        self._fields = {name: theirs[name] for name in names if name in theirs}
+        if other._more is not None:
+            self._more = {name: list(lines) for name, lines in other._more.items() if name in self._fields}
+
     def _encode(self, start_line: str) -> bytes:
         parts = [start_line]
-        for name, lines in self._fields.items():
+        for name, value in self._fields.items():
             if name == "Content-Length":
                 continue
-            for line in lines:
-                parts.append(f"{name}: {line}")  # noqa: PERF401 - this loop is faster than what it would have instead
+            parts.append(f"{name}: {value}")
+            if self._more is not None:
+                parts += [f"{name}: {line}" for line in self._more.get(name, ())]
         parts.append(f"Content-Length: {len(self.body)}\r\n\r\n")
         return "\r\n".join(parts).encode("utf-8", "surrogateescape") + self.body
 
@@ -160,19 +188,18 @@ class Request(Message):
 
     __slots__ = ("method", "uri", "version")
 
-    def __init__(
-        self,
-        method: str,
-        uri: str,
-        fields: dict[str, list[str]] | None = None,
-        body: bytes = b"",
-        version: str = "SIP/2.0",
-    ) -> None:
-        super().__init__(fields, body)
+    def __init__(self, method: str, uri: str, body: bytes = b"", version: str = "SIP/2.0") -> None:
+        super().__init__(body)
         self.method = method
         self.uri = uri
         """The Request-URI as it stands in the request line, not yet parsed."""
         self.version = version
+
+    def copy(self) -> Request:
+        """Return a request of its own that is the same."""
+        again = Request(self.method, self.uri, self.body, self.version)
+        again._take(self, self._fields)
+        return again
 
     def encode(self) -> bytes:
         """Return the request as it goes on the wire, with a Content-Length that is true."""
@@ -189,22 +216,20 @@ class Response(Message):
 
     __slots__ = ("reason", "status")
 
-    def __init__(
-        self, status: int, reason: str | None = None, fields: dict[str, list[str]] | None = None, body: bytes = b""
-    ) -> None:
-        super().__init__(fields, body)
+    def __init__(self, status: int, reason: str | None = None, body: bytes = b"") -> None:
+        super().__init__(body)
         self.status = status
         self.reason = reason_phrase(status) if reason is None else reason
 
     @classmethod
     def to_request(cls, request: Request, status: int, reason: str | None = None, *, to_tag: str = "") -> Response:
         """Build the response to a request (RFC 3261 8.2.6.2), with our tag in To where there is none yet."""
-        theirs = request._fields
-        fields = {name: theirs[name] for name in _COPIED if name in theirs}
-        to = fields.get("To")
-        if to_tag and to and status > 100 and not has_tag(to[0]):
-            fields["To"] = [f"{to[0]};tag={to_tag}", *to[1:]]
-        return cls(status, reason, fields)
+        response = cls(status, reason)
+        response._take(request, _COPIED)
+        to = request.first("To")
+        if to_tag and to and status > 100 and not has_tag(to):
+            response._fields["To"] = f"{to};tag={to_tag}"
+        return response
 
     @property
     def final(self) -> bool:
@@ -308,7 +333,7 @@ def _index(message: Message, lines: list[str]) -> None:
         name, colon, value = line.partition(":")
         if name not in usual:
             if line[:1] in _BLANKS and last:
-                _unfold(message, fields[last], line)
+                _unfold(message, last, line)
                 continue
             name = header_name(name) if name and len(name) <= MAX_NAME and name[0] not in _BLANKS else ""
         if not colon or not name:
@@ -317,18 +342,22 @@ def _index(message: Message, lines: list[str]) -> None:
             continue
         last = name
         if name in fields:
-            fields[name].append(value.strip())
+            message._append(name, value.strip())
         else:
-            fields[name] = [value.strip()]
+            fields[name] = value.strip()
 
 
-def _unfold(message: Message, values: list[str], line: str) -> None:
+def _unfold(message: Message, name: str, line: str) -> None:
     """Add a line that begins with a blank to the one before (RFC 3261 7.3.1)."""
-    unfolded = f"{values[-1]} {line.strip()}".strip()
+    more = message._more.get(name) if message._more is not None else None
+    last = more[-1] if more else message._fields[name]
+    unfolded = f"{last} {line.strip()}".strip()
     if len(unfolded) > MAX_HEADER_LINE:
         _fault(message, "malformed header line")
+    elif more:
+        more[-1] = unfolded
     else:
-        values[-1] = unfolded
+        message._fields[name] = unfolded
 
 
 def _fault(message: Message, reason: str) -> None:
@@ -336,14 +365,10 @@ def _fault(message: Message, reason: str) -> None:
 
 
 def _cut_body(message: Message, body: bytes) -> None:
-    lengths = message._fields.get("Content-Length")
-    if not lengths:
+    text = message.first("Content-Length")
+    if text is None:
         message.body = body
-        return
-    text = lengths[0]
-    if text == "0" and len(lengths) == 1:
-        return
-    if len(lengths) > 1 or not (text.isascii() and text.isdigit()) or len(text) > 9:
+    elif len(message.lines("Content-Length")) > 1 or not (text.isascii() and text.isdigit()) or len(text) > 9:
         message.defect = message.defect or ParseError("malformed Content-Length")
     elif int(text) > len(body):
         message.defect = message.defect or ParseError("the body is shorter than Content-Length")

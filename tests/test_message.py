@@ -275,7 +275,8 @@ def test_nothing_of_ours_breaks_out_of_its_line(value: str) -> None:
 
 def test_content_length_is_always_true() -> None:
     """Whatever stood in the message before."""
-    request = Request("INFO", "sip:h", {"Content-Length": ["99"]}, b"12345")
+    request = Request("INFO", "sip:h", b"12345")
+    request.add("Content-Length", "99")
 
     assert request.encode() == b"INFO sip:h SIP/2.0\r\nContent-Length: 5\r\n\r\n12345"
 

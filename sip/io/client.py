@@ -32,8 +32,7 @@ async def ask(endpoint: Endpoint, request: Request, flow: Flow, *, credentials: 
 
 def with_credentials(request: Request, answer: tuple[str, str]) -> Request:
     """Return the same request with the header given and a higher CSeq, to answer a challenge (RFC 3261 22.2)."""
-    again = Request(request.method, request.uri, {name: list(request.lines(name)) for name in request.names()})
-    again.body = request.body
+    again = request.copy()
     cseq = request.cseq
     again.set("CSeq", f"{cseq.number + 1} {cseq.method}")
     again.set(*answer)
