@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sip.errors import ParseError
 
+MAX_USUAL_CSEQ = 24  # characters of a CSeq that is remembered: ten digits and a method that we know
 MAX_NAME = 256  # characters of a header name; RFC 4475 has one of 109
 
 _COMPACT = {
@@ -22,19 +23,21 @@ _IRREGULAR = {
     "x-kazoo-aor": "X-KAZOO-AOR", "x-kazoo-invite-format": "X-KAZOO-INVITE-FORMAT",
 }  # fmt: skip
 
-TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+\Z")
-_QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_PARAM = re.compile(
+TOKEN: Final = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+\Z")
+_QUOTED: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_PARAM: Final = re.compile(
     r"\s*;\s*(?P<name>[^\s;=,\"<>]+)\s*(?:=\s*(?P<value>\"(?:[^\"\\]|\\.)*\"|<[^<>]*>|[^\s;,\"<>]*))?\s*"
 )
-_PLAIN_PARAMS = re.compile(r"(?:;[^\s;=,\"<>]+(?:=[^\s;,\"<>]*)?)+\Z")  # as phones write them, without blanks
-_PIECE = re.compile(r'[^,"<]+|"[^"\\]*(?:\\.[^"\\]*)*"?|<[^>]*>?|,', re.DOTALL)
-_IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+\]\Z")
-_BARE_URI = re.compile(r"[^\s?,]+\Z")
-_BRACKETED = re.compile(r'\s*(?:"([^"\\]*)"\s*)?<([^<>\s]+)>\s*', re.DOTALL)  # the form that nearly every phone sends
-_USUAL = re.compile(rf"{_BRACKETED.pattern}(?:{_PLAIN_PARAMS.pattern}|\Z)", re.DOTALL)
-_DISPLAY = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f,;:@<>\[\]()\\\"]*\Z")
-_CSEQ = re.compile(r"([0-9]{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\Z")
+_PLAIN_PARAMS: Final = re.compile(r"(?:;[^\s;=,\"<>]+(?:=[^\s;,\"<>]*)?)+\Z")  # as phones write them, without blanks
+_PIECE: Final = re.compile(r'[^,"<]+|"[^"\\]*(?:\\.[^"\\]*)*"?|<[^>]*>?|,', re.DOTALL)
+_IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]\Z")
+_BARE_URI: Final = re.compile(r"[^\s?,]+\Z")
+_BRACKETED: Final = re.compile(
+    r'\s*(?:"([^"\\]*)"\s*)?<([^<>\s]+)>\s*', re.DOTALL
+)  # the form that nearly every phone sends
+_USUAL: Final = re.compile(rf"{_BRACKETED.pattern}(?:{_PLAIN_PARAMS.pattern}|\Z)", re.DOTALL)
+_DISPLAY: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f,;:@<>\[\]()\\\"]*\Z")
+_CSEQ: Final = re.compile(r"([0-9]{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\Z")
 
 Params = tuple[tuple[str, "str | None"], ...]
 
@@ -102,14 +105,7 @@ class CSeq(NamedTuple):
     @staticmethod
     def parse(text: str) -> CSeq:
         """Parse a CSeq value. Raises ParseError where the number does not fit 31 bits (RFC 3261 8.1.1.5)."""
-        match = _CSEQ.match(text)
-        if match is None:
-            raise ParseError("malformed CSeq")
-        digits, method = match.groups()
-        number = int(digits)
-        if number >= 2**31:
-            raise ParseError("the CSeq number is out of range")
-        return CSeq(number, method)
+        return _usual_cseq(text) if len(text) <= MAX_USUAL_CSEQ else _parse_cseq(text)
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
@@ -187,6 +183,20 @@ def unquote(text: str) -> str:
         return text
     inner = text[1:-1]
     return re.sub(r"\\(.)", r"\1", inner, flags=re.DOTALL) if "\\" in inner else inner
+
+
+def _parse_cseq(text: str) -> CSeq:
+    match = _CSEQ.match(text)
+    if match is None:
+        raise ParseError("malformed CSeq")
+    digits, method = match.groups()
+    number = int(digits)
+    if number >= 2**31:
+        raise ParseError("the CSeq number is out of range")
+    return CSeq(number, method)
+
+
+_usual_cseq = lru_cache(maxsize=4096)(_parse_cseq)  # asked for at each step of a request, and phones count alike
 
 
 def _parse_name_addr(text: str) -> NameAddr:

@@ -22,10 +22,10 @@ MAX_HEAD: Final = 16_384  # bytes of start line and headers; the longest of RFC 
 MAX_HEADER_LINES: Final = 256  # RFC 4475's longest has under 60
 MAX_HEADER_LINE: Final = 8192  # bytes; cookies of RFC 8760 and certificates of RFC 4474 stay under 4 KiB
 
-_TAG = re.compile(r";\s*tag\s*=", re.IGNORECASE)
-_VERSION = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE)
-_METHOD = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,64}\Z")
-_STATUS_LINE = re.compile(r"SIP/2\.0 +([1-6][0-9]{2})(?: (.*))?\Z", re.IGNORECASE | re.DOTALL)
+_TAG: Final = re.compile(r";\s*tag\s*=", re.IGNORECASE)
+_VERSION: Final = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE)
+_METHOD: Final = re.compile(r"[A-Za-z0-9.!%*_+`'~-]{1,64}\Z")
+_STATUS_LINE: Final = re.compile(r"SIP/2\.0 +([1-6][0-9]{2})(?: (.*))?\Z", re.IGNORECASE | re.DOTALL)
 
 REASONS: Final[dict[int, str]] = {
     100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress",
@@ -303,7 +303,7 @@ def _start(line: str) -> Request | Response:
         return Response(int(match[1]), match[2] or "")
     method, _, rest = line.partition(" ")
     uri, _, version = rest.rpartition(" ")
-    if version == "SIP/2.0" and uri and " " not in uri and _METHOD.match(method):
+    if version == "SIP/2.0" and uri and " " not in uri and (method in _USUAL_METHODS or _METHOD.match(method)):
         return Request(method, uri)
     return _doubtful_request(line)
 
@@ -330,12 +330,13 @@ def _index(message: Message, lines: list[str]) -> None:
         del lines[MAX_HEADER_LINES:]
     last = ""
     for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if name not in usual:
+        written, colon, value = line.partition(":")
+        name = usual.get(written)
+        if name is None:
             if line[:1] in _BLANKS and last:
                 _unfold(message, last, line)
                 continue
-            name = header_name(name) if name and len(name) <= MAX_NAME and name[0] not in _BLANKS else ""
+            name = header_name(written) if 0 < len(written) <= MAX_NAME and written[0] not in _BLANKS else ""
         if not colon or not name:
             _fault(message, "malformed header line")
             last = ""
@@ -382,13 +383,15 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-_BLANKS = (" ", "\t")
-_COPIED = ("Via", "From", "To", "Call-ID", "CSeq")
-_USUAL_NAMES = frozenset(
-    {
+_BLANKS: Final = (" ", "\t")
+_COPIED: Final = ("Via", "From", "To", "Call-ID", "CSeq")
+_USUAL_METHODS: Final = frozenset({"REGISTER", "OPTIONS", "INVITE", "ACK", "CANCEL", "BYE", "NOTIFY", "SUBSCRIBE"})
+_USUAL_NAMES: Final = {
+    name: name
+    for name in (
         "Via", "From", "To", "Call-ID", "CSeq", "Contact", "Max-Forwards", "Expires", "Content-Length", "Content-Type",
         "User-Agent", "Authorization", "Allow", "Allow-Events", "Supported", "Accept", "Route", "Path", "Server",
         "Date", "WWW-Authenticate",
-    }
-)  # fmt: skip
-"""As nearly every phone spells them: one look-up, where others cost a call."""
+    )
+}  # fmt: skip
+"""As nearly every phone spells them: one look-up, where others cost a call. Each is one text, found again by itself."""

@@ -26,7 +26,7 @@ MAX_CONTACT: Final = 1024  # characters of a Contact value that we are asked to 
 MAX_WISHES: Final = 128  # Contact values of one request: a phone has one or two, max_contacts goes to 100
 MAX_PATH: Final = 8  # hops; each edge proxy adds one
 
-_USUAL_TO = re.compile(r'(?:"[^"\\]*"\s*)?<sips?:([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+)>\Z')  # as phones write it
+_USUAL_TO: Final = re.compile(r'(?:"[^"\\]*"\s*)?<sips?:([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+)>\Z')  # as phones write it
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from sip.errors import ParseError
@@ -13,12 +12,12 @@ from sip.uri import SipUri
 ALLOW: Final = "REGISTER, OPTIONS, INVITE, ACK, CANCEL, BYE, NOTIFY, INFO, UPDATE"
 METHODS: Final = frozenset(ALLOW.split(", "))
 MAX_FORWARDS: Final = 255  # RFC 3261 20.22
+USUAL_FORWARDS: Final = "70"  # RFC 3261 8.1.1.6
+MAX_DIGITS: Final = 10
 MAX_REQUIRE: Final = 1024  # characters of option tags in one message; all that there are have together under 600
 ACCEPT: Final = "application/sdp"
 SUPPORTED_TAGS: Final = frozenset({"path", "outbound"})
 SUPPORTED: Final = "path, outbound"
-
-_NUMBER = re.compile(r"[0-9]{1,10}\Z")
 
 
 def inspect(request: Request) -> Response | None:
@@ -37,11 +36,11 @@ def inspect(request: Request) -> Response | None:
         return Response.to_request(request, fault.status, _reason(fault))
     if request.method == "INVITE" and _is_spent(request):
         return _refuse(request, 483)
-    if request.lines("Require") and request.method not in ("ACK", "CANCEL"):
+    if request.has("Require") and request.method not in ("ACK", "CANCEL"):
         unknown = sorted(request.tokens("Require") - SUPPORTED_TAGS)
         if unknown:
             return _refuse(request, 420, Unsupported=", ".join(unknown))
-    if request.method == "INVITE" and request.lines("Accept") and not _accepts_sdp(request):
+    if request.method == "INVITE" and request.has("Accept") and not _accepts_sdp(request):
         return _refuse(request, 406, Accept=ACCEPT)
     if request.body and request.method in ("INVITE", "UPDATE"):
         return _inspect_body(request)
@@ -69,11 +68,15 @@ def _check_syntax(request: Request) -> None:
         raise ParseError("Call-ID is empty")
     NameAddr.check(request.one("From"))
     NameAddr.check(request.one("To"))
-    if sum(map(len, request.lines("Require"))) > MAX_REQUIRE:
+    if request.has("Require") and sum(map(len, request.lines("Require"))) > MAX_REQUIRE:
         raise ParseError("Require is too long")
     forwards = request.first("Max-Forwards")
-    if forwards is not None and not (_NUMBER.match(forwards) and int(forwards) <= MAX_FORWARDS):
+    if forwards is not None and not (forwards == USUAL_FORWARDS or _is_hop_count(forwards)):
         raise ParseError("malformed Max-Forwards")
+
+
+def _is_hop_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS and int(text) <= MAX_FORWARDS
 
 
 def _is_spent(request: Request) -> bool:
