@@ -13,7 +13,6 @@ from daemon.leg import MAX_CHALLENGES, LiveLeg, authorised
 from sip.dialog import Dialog
 from sip.errors import ParseError, SipError, TransactionTimeout, TransportFailed
 from sip.invite import Invitee, build_invite
-from sip.message import Request, Response
 from sip.outcome import ANSWERED_ELSEWHERE, refused, told_cause, unheard, unreachable
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from sip.flow import Flow
     from sip.io.exchange import ClientTransaction
     from sip.io.ways import Ways
+    from sip.message import Request, Response
     from sip.outcome import Ending
 
 

@@ -119,6 +119,14 @@ class Message:
         self.set(name)
         self._fields = {name: _checked(name, value), **self._fields}
 
+    def put_last(self, name: str, value: str) -> None:
+        """Put this line in the place of the last that the header has."""
+        more = None if self._more is None else self._more.get(name)
+        if more:
+            more[-1] = _checked(name, value)
+        else:
+            self._fields[name] = _checked(name, value)
+
     def tokens(self, name: str) -> frozenset[str]:
         """Return the values of a header of option tags or methods, in lower case (Supported, Require, Allow)."""
         return frozenset(value.lower() for value in self.values(name) if value)
@@ -343,22 +351,18 @@ def _index(message: Message, lines: list[str]) -> None:
             continue
         last = name
         if name in fields:
-            message._append(name, value.strip())
+            message.add(name, value.strip())
         else:
             fields[name] = value.strip()
 
 
 def _unfold(message: Message, name: str, line: str) -> None:
     """Add a line that begins with a blank to the one before (RFC 3261 7.3.1)."""
-    more = message._more.get(name) if message._more is not None else None
-    last = more[-1] if more else message._fields[name]
-    unfolded = f"{last} {line.strip()}".strip()
+    unfolded = f"{message.lines(name)[-1]} {line.strip()}".strip()
     if len(unfolded) > MAX_HEADER_LINE:
         _fault(message, "malformed header line")
-    elif more:
-        more[-1] = unfolded
     else:
-        message._fields[name] = unfolded
+        message.put_last(name, unfolded)
 
 
 def _fault(message: Message, reason: str) -> None:

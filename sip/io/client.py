@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from sip.digest import ANSWERED_BY, answer_response
 from sip.io.endpoint import new_token
-from sip.message import Request, Response
 
 if TYPE_CHECKING:
     from sip.digest import Credentials
     from sip.errors import SipError
     from sip.flow import Flow
     from sip.io.endpoint import Endpoint
+    from sip.message import Request, Response
 
 
 async def ask(endpoint: Endpoint, request: Request, flow: Flow, *, credentials: Credentials | None = None) -> Response:
