@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import orjson
 import structlog
@@ -47,6 +47,7 @@ class Happening(Enum):
     UNREACHABLE = "registration.unreachable"
 
 
+_REFRESHED: Final = Happening.REFRESHED.value  # asked of the member it is a call, for every refresh
 Listener: TypeAlias = "Callable[[Happening, Binding], None]"
 
 
@@ -250,7 +251,7 @@ class Presence:
             if binding.first_registered == binding.registered_at:
                 self._note(Happening.REGISTERED, binding)
             else:
-                self._log.debug(Happening.REFRESHED.value, device_id=binding.device_id, call_id=binding.call_id)
+                self._log.debug(_REFRESHED, device_id=binding.device_id, call_id=binding.call_id)
                 self._tell(Happening.REFRESHED, binding)
 
     def _note(self, happening: Happening, binding: Binding) -> None:

@@ -18,10 +18,19 @@ from sip.aor import Aor, aor_of, domain_of
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
 from sip.errors import ParseError
 from sip.io.turn import this_turn
+from sip.location import NO_CHANGES
 from sip.message import Response
 from sip.nonce import SALT_BYTES, NonceCounts
 from sip.offenders import Offenders
-from sip.registrar import Registrant, RegistrarPolicy, addressee, is_repeated, list_bindings, process_register
+from sip.registrar import (
+    RegisterResult,
+    Registrant,
+    RegistrarPolicy,
+    addressee,
+    answer_register,
+    is_repeated,
+    process_register,
+)
 from sip.uri import SipUri
 from sip.vendor import Quirk
 
@@ -37,7 +46,6 @@ if TYPE_CHECKING:
     from sip.location import Binding, BindingChanges
     from sip.message import Request
     from sip.nonce import NonceSigner
-    from sip.registrar import RegisterResult
     from sip.vendors import VendorTable
 
 log = structlog.get_logger(__name__)
@@ -286,18 +294,18 @@ class Registration:
         bindings = self._presence.table.bindings(device.aor, moment)
         result = process_register(request, bindings, self._policy.registrar, who, moment)
         if not result.changes:
-            self.outcomes["queried" if result.response.status == 200 else "rejected"] += 1
-            self._answer_and_forget(transaction, result.response)
+            self.outcomes["queried" if result.refusal is None else "rejected"] += 1
+            self._answer_and_forget(transaction, answer_register(request, result, moment))
             return
 
         if not self._policy.wait_for_commit:
             self._presence.change(result.changes, log_failure)
-            self._granted.put((transaction, result, moment))
+            self._granted.put((request, transaction, result, moment))
             return
 
         def stored(failure: Exception | None) -> None:
             if failure is None:
-                self._succeeded((transaction, result, moment))
+                self._succeeded((request, transaction, result, moment))
                 return
             self.outcomes["not_stored"] += 1
             facts = {"device_id": device.device_id, "call_id": request.call_id, "source": str(transaction.flow)}
@@ -313,22 +321,24 @@ class Registration:
         if not is_repeated(request, transaction.flow, bindings):
             return False
         self.outcomes["repeated"] += 1
+        standing = RegisterResult(bindings, NO_CHANGES)
 
         def stored(failure: Exception | None) -> None:
             if failure is None:
-                self._answer_and_forget(transaction, list_bindings(request, bindings, moment))
+                self._answer_and_forget(transaction, answer_register(request, standing, moment))
             else:
                 transaction.forget()
 
         self._presence.when_stored(stored)
         return True
 
-    def _succeeded(self, granted: tuple[ServerTransaction, RegisterResult, float]) -> None:
-        transaction, result, began = granted
+    def _succeeded(self, granted: tuple[Request, ServerTransaction, RegisterResult, float]) -> None:
+        request, transaction, result, began = granted
+        response = answer_register(request, result, began)
         if result.changes.put:
-            self._answer_and_forget(transaction, result.response)
+            self._answer_and_forget(transaction, response)
         else:
-            self._answer(transaction, result.response)
+            self._answer(transaction, response)
         self.outcomes[_outcome(result.changes)] += 1
         self.latency.observe(now() - began)
 

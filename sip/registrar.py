@@ -13,7 +13,7 @@ from sip.aor import Aor  # noqa: TC001 - the compiled build evaluates it
 from sip.errors import ParseError
 from sip.flow import Flow  # noqa: TC001 - the compiled build evaluates it
 from sip.headers import NameAddr, param_of, parse_seconds, quote
-from sip.location import Binding, BindingChanges, Reach
+from sip.location import NO_CHANGES, Binding, BindingChanges, Reach
 from sip.message import Request, Response
 from sip.uri import SipUri, unescape
 
@@ -55,10 +55,13 @@ class Registrant(NamedTuple):
 
 
 class RegisterResult(NamedTuple):
-    """What a REGISTER did: the answer, and the changes to store before sending it."""
+    """What a REGISTER did, or why it did nothing. `answer_register` tells it to the phone."""
 
-    response: Response
+    bindings: Sequence[Binding]
+    """All that the AOR has now."""
     changes: BindingChanges
+    """What is to be stored before the answer."""
+    refusal: Response | None = None
 
 
 class _Wish(NamedTuple):
@@ -94,15 +97,32 @@ def process_register(
 
     A binding last set by the same Call-ID with a higher CSeq is left alone and the whole request refused, so that a
     reordered datagram cannot undo a newer one. The same CSeq again changes nothing new and gets the same answer.
-    Nothing is changed unless all of it can be. Never raises: what is wrong with the request is in the response.
+    Nothing is changed unless all of it can be. Never raises: what is wrong with the request is in the refusal.
     """
     try:
         wishes, wildcard = _wishes(request)
         if wildcard:
-            return _unbind(request, bindings, now)
+            return _unbind(request, bindings)
         return _bind(request, bindings, wishes, policy, who, now)
     except ParseError as fault:
         return _refused(request, 400, fault.reason)
+
+
+def answer_register(request: Request, result: RegisterResult, now: float) -> Response:
+    """Answer a REGISTER that was processed at `now` (RFC 3261 10.3, step 8)."""
+    if result.refusal is not None:
+        return result.refusal
+    response = Response.to_request(request, 200)
+    response.set("Contact", *[_contact(binding, now) for binding in result.bindings])
+    if request.has("Path"):
+        response.set("Path", *request.lines("Path"))
+        response.add("Supported", "path")
+        return response
+    for binding in result.changes.put:
+        if binding.reg_id and "outbound" in request.tokens("Supported"):
+            # RFC 5626 6: tells the phone that its flows count. Not through a proxy, which would have to keep them too.
+            response.set("Require", "outbound")
+    return response
 
 
 def is_repeated(request: Request, flow: Flow, bindings: Sequence[Binding]) -> bool:
@@ -113,16 +133,11 @@ def is_repeated(request: Request, flow: Flow, bindings: Sequence[Binding]) -> bo
     )
 
 
-def list_bindings(request: Request, bindings: Sequence[Binding], now: float) -> Response:
-    """Answer a REGISTER that changes nothing."""
-    return _answer(request, bindings, BindingChanges(), now).response
-
-
-def _unbind(request: Request, bindings: Sequence[Binding], now: float) -> RegisterResult:
+def _unbind(request: Request, bindings: Sequence[Binding]) -> RegisterResult:
     call_id, cseq = request.call_id, request.cseq.number
     if any(_outdated(binding, call_id, cseq) for binding in bindings):
         return _out_of_order(request)
-    return _answer(request, (), BindingChanges(removed=tuple(bindings)), now)
+    return RegisterResult((), BindingChanges(removed=tuple(bindings)))
 
 
 def _bind(
@@ -160,7 +175,7 @@ def _bind(
             return _refused(request, 403, "Too many contacts")
         removed += room
         kept = [binding for binding in kept if binding not in room]
-    return _answer(request, kept + put, BindingChanges(tuple(put), tuple(removed)), now)
+    return RegisterResult(kept + put, BindingChanges(tuple(put), tuple(removed)))
 
 
 def _binding(
@@ -271,21 +286,6 @@ def _q(text: str | None) -> float:
         return 1.0
 
 
-def _answer(request: Request, bindings: Sequence[Binding], changes: BindingChanges, now: float) -> RegisterResult:
-    response = Response.to_request(request, 200)
-    response.set("Contact", *[_contact(binding, now) for binding in bindings])
-    path = request.lines("Path")
-    if path:
-        response.set("Path", *path)
-        response.add("Supported", "path")
-        return RegisterResult(response, changes)
-    for binding in changes.put:
-        if binding.reg_id and "outbound" in request.tokens("Supported"):
-            # RFC 5626 6: tells the phone that its flows count. Not through a proxy, which would have to keep them too.
-            response.set("Require", "outbound")
-    return RegisterResult(response, changes)
-
-
 def _contact(binding: Binding, now: float) -> str:
     text = f"<{binding.contact}>;expires={max(0, round(binding.expires_at - now))}"
     if binding.q != 1.0:
@@ -296,13 +296,13 @@ def _contact(binding: Binding, now: float) -> str:
 
 
 def _refused(request: Request, status: int, reason: str | None = None) -> RegisterResult:
-    return RegisterResult(Response.to_request(request, status, reason), BindingChanges())
+    return RegisterResult((), NO_CHANGES, Response.to_request(request, status, reason))
 
 
 def _too_brief(request: Request, least: int) -> RegisterResult:
-    result = _refused(request, 423)
-    result.response.add("Min-Expires", str(least))
-    return result
+    response = Response.to_request(request, 423)
+    response.add("Min-Expires", str(least))
+    return RegisterResult((), NO_CHANGES, response)
 
 
 def _out_of_order(request: Request) -> RegisterResult:

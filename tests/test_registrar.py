@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 
 from sip.aor import Aor
 from sip.errors import ParseError
 from sip.flow import Address, Flow, Transport
 from sip.headers import NameAddr
-from sip.location import Binding, LocationTable
-from sip.message import Request, parse_message
+from sip.location import Binding, BindingChanges, LocationTable
+from sip.message import Request, Response, parse_message
 from sip.registrar import (
     MAX_PATH,
     MAX_WISHES,
-    RegisterResult,
     Registrant,
     RegistrarPolicy,
     addressee,
+    answer_register,
     process_register,
 )
 
@@ -37,6 +39,13 @@ def _register(*contacts: str, cseq: int = 1, call_id: str = "c1", headers: str =
     return message
 
 
+class Answered(NamedTuple):
+    """What became of a REGISTER."""
+
+    response: Response
+    changes: BindingChanges
+
+
 class Registrar:
     """A table that REGISTERs are applied to, one after the other."""
 
@@ -44,10 +53,10 @@ class Registrar:
         self.table = LocationTable()
         self.policy = RegistrarPolicy(**policy)
 
-    def __call__(self, request: Request, now: float = 0.0) -> RegisterResult:
+    def __call__(self, request: Request, now: float = 0.0) -> Answered:
         result = process_register(request, self.bindings(now), self.policy, WHO, now)
         self.table.apply(result.changes)
-        return result
+        return Answered(answer_register(request, result, now), result.changes)
 
     def bindings(self, now: float = 0.0) -> tuple[Binding, ...]:
         return self.table.bindings(AOR, now)
