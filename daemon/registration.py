@@ -100,6 +100,7 @@ class Registration:
         self._admission = Admission(policy.max_waiting)
         turn = this_turn()
         self._asking = turn.line(self._prove)
+        self._unproven = turn.line(self._challenge)
         self._proven = turn.line(self._register)
         self._granted = turn.line(self._succeeded)
         self._date = ""
@@ -130,7 +131,7 @@ class Registration:
     def waiting(self) -> int:
         """How many REGISTER requests have no answer yet."""
         unstored = self._presence.waiting if self._policy.wait_for_commit else 0
-        return len(self._asking) + len(self._proven) + unstored
+        return len(self._asking) + len(self._unproven) + len(self._proven) + unstored
 
     def _put_off(self, request: Request, transaction: ServerTransaction) -> None:
         self.outcomes["overloaded"] += 1
@@ -225,7 +226,7 @@ class Registration:
             self._on_wrong_answer(request, transaction, aor_of(user, realm), outcome.value, algorithm, device)
         else:
             self.outcomes["challenged"] += 1
-            self._challenge(request, transaction, realm, algorithm, stale=outcome.stale)
+            self._unproven.put((request, transaction, realm, algorithm, outcome.stale))
         return None
 
     def _verify(self, request: Request, answer: DigestAnswer, device: Device | None, user: str) -> Outcome:
@@ -276,11 +277,10 @@ class Registration:
         if self._offenders.wrong(source, aor, now()):
             transaction.respond_and_forget(Response.to_request(request, 403))
         else:
-            self._challenge(request, transaction, domain_of(aor), algorithm, stale=False)
+            self._unproven.put((request, transaction, domain_of(aor), algorithm, False))
 
-    def _challenge(
-        self, request: Request, transaction: ServerTransaction, realm: str, algorithm: Algorithm, *, stale: bool
-    ) -> None:
+    def _challenge(self, unproven: tuple[Request, ServerTransaction, str, Algorithm, bool]) -> None:
+        request, transaction, realm, algorithm, stale = unproven
         # The salt need not be secret: it tells two nonces of one second apart.
         nonce = self._signer.issue(self._wall(), random.randbytes(SALT_BYTES))  # noqa: S311
         response = Response.to_request(request, 401)
