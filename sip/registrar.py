@@ -6,8 +6,9 @@ Who may send it was decided before.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence  # noqa: TC003 - the compiled build evaluates it
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sip.aor import Aor  # noqa: TC001 - the compiled build evaluates it
 from sip.errors import ParseError
@@ -16,9 +17,6 @@ from sip.headers import NameAddr, param_of, parse_seconds, quote
 from sip.location import NO_CHANGES, Binding, BindingChanges, Reach
 from sip.message import Request, Response
 from sip.uri import SipUri, unescape
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 DEFAULT_EXPIRES: Final = 3600  # seconds, where neither the contact nor the request names any (RFC 3261 10.2.1.1)
