@@ -18,7 +18,6 @@ from sip.location import NO_CHANGES, Binding, BindingChanges, Reach
 from sip.message import Request, Response
 from sip.uri import SipUri, unescape
 
-
 DEFAULT_EXPIRES: Final = 3600  # seconds, where neither the contact nor the request names any (RFC 3261 10.2.1.1)
 MAX_CONTACT: Final = 1024  # characters of a Contact value that we are asked to keep
 MAX_WISHES: Final = 128  # Contact values of one request: a phone has one or two, max_contacts goes to 100
