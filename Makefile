@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CONFIG ?=
 ROOT ?=
+COMPILED ?=
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 60
 
@@ -73,7 +74,7 @@ wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls dist
 
 # The tests that go through what is compiled; others make classes of their own out of it, or watch its Python.
-COMPILED = admission agenda connections digest endpoint guard location message nonce offenders parts registrar registration \
+COMPILED_TESTS = admission agenda connections digest endpoint guard location message nonce offenders parts registrar registration \
 	store_bindings timers torture torture_endpoint transaction trust turn uri via
 
 # Its sources are unpacked elsewhere, so that nothing compiled stays here, where it would be taken for them.
@@ -88,7 +89,7 @@ compiled: $(VENV)/tested-with ## build the wheel with a REGISTER's way compiled 
 	&& $(PIP) install --no-deps --target "$$site" dist/compiled/*.whl && cd "$$scratch" \
 	&& bin/python -c 'import daemon.registration as it; assert it.__file__.endswith(".so"), it.__file__' \
 	&& bin/python -m pytest -p no:cacheprovider --config-file "$(CURDIR)/pyproject.toml" --rootdir "$(CURDIR)" \
-	    $(COMPILED:%="$(CURDIR)/tests/test_%.py")
+	    $(COMPILED_TESTS:%="$(CURDIR)/tests/test_%.py")
 
 # The locks name every dependency, and what it needs, by version and hash, for all interpreters and machines at once.
 UV_COMPILE = $(BIN)/uv pip compile --quiet --no-config --default-index https://pypi.org/simple --universal \
@@ -103,6 +104,7 @@ audit: $(VENV)/released-with ## known vulnerabilities of the locked dependencies
 	@echo "== pip-audit" && $(BIN)/pip-audit --strict --disable-pip --require-hashes \
 	    --requirement systemd/requirements.lock --requirement systemd/requirements-build.lock
 
+# What it is compiled with is locked as well; without gcc and python3-dev it says so, and names the way without.
 deb: $(VENV)/installed ## build Debian's package into dist/, for the Debian that this is
 	@$(BIN)/python systemd/debian/build.py
 
@@ -111,8 +113,8 @@ package: $(VENV)/tested-with deb ## check the package: lintian, then installed, 
 	@$(if $(call missing,$(PACKAGERS)),echo "== installing $(call missing,$(PACKAGERS))"; $(call install,$(call missing,$(PACKAGERS))))
 	@ROOST_PACKAGE=$$(ls -t dist/roost_*.deb | head -1) $(BIN)/python -m pytest tests/interop/test_package_interop.py
 
-install: $(VENV)/installed ## as root: put the service on this host, or bring it up to date   (ROOT=DIR for an image)
-	@$(BIN)/roost install --systemd $(if $(ROOT),--root $(ROOT))
+install: $(VENV)/installed ## as root: put the service on this host, or bring it up to date   (COMPILED=1, ROOT=DIR for an image)
+	@$(BIN)/roost install --systemd $(if $(COMPILED),--compiled) $(if $(ROOT),--root $(ROOT))
 
 uninstall: $(VENV)/installed ## as root: take the service away, and leave configuration and data
 	@$(BIN)/roost uninstall $(if $(ROOT),--root $(ROOT))

@@ -43,6 +43,7 @@ from daemon.provisioning import Provisioning
 from daemon.qualify import Qualifier
 from daemon.quickcall import Quickcalls
 from daemon.registration import Registration
+from daemon.release import release
 from daemon.status import DeviceStatuses
 from daemon.store import Occupancy, Store
 from daemon.switching import quick_switching
@@ -188,7 +189,7 @@ class Roost:
         """Return one line: phones, calls, version."""
         phones = self._presence.count(None) if self._presence else 0
         calls = len(self._calls) if self._calls else 0
-        return f"{phones} contacts, {calls} calls, version {version('roost')}"
+        return f"{phones} contacts, {calls} calls, version {release()}"
 
     async def _open_store(self) -> tuple[Store, NewAccount | None]:
         """Return the store, and the first account where it had none."""

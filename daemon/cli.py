@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import click
@@ -31,6 +30,7 @@ from daemon.cli_users import user
 from daemon.garbage import hold
 from daemon.lifecycle import Notifier, serve
 from daemon.log import MASK, configure_logging
+from daemon.release import release
 from daemon.store import InUse, MigrationRefused
 
 try:
@@ -61,7 +61,7 @@ database's owner may, and end it when they are done."""
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=STATUSES,
 )
-@click.version_option(version("roost"), prog_name="roost")
+@click.version_option(release(), prog_name="roost")
 def main() -> None:
     """Roost: a SIP registrar with a control API, compatible with Kazoo's devices API."""
 

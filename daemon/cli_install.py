@@ -40,8 +40,20 @@ Next:
     metavar="FILE",
     help="Its Python; otherwise Debian's, /usr/bin/python3.",
 )
+@click.option(
+    "--compiled",
+    is_flag=True,
+    help="With a REGISTER's way compiled, which takes gcc and Python's headers (python3-dev).",
+)
 @root_option
-def install(prefix: Path, python: Path | None, root: Path, *, systemd: bool) -> None:  # noqa: ARG001 - the one there is
+def install(
+    prefix: Path,
+    python: Path | None,
+    root: Path,
+    *,
+    compiled: bool,
+    systemd: bool,  # noqa: ARG001 - the one there is
+) -> None:
     """Install Roost as a service: environment, command, user, configuration, unit.
 
     Run from a working copy it makes the environment from the locked dependencies; doing it again upgrades. A
@@ -51,7 +63,7 @@ def install(prefix: Path, python: Path | None, root: Path, *, systemd: bool) -> 
     from daemon.deployment import install as steps
     from daemon.deployment.layout import Layout
 
-    _tell(steps.install(Layout(root=root, prefix=prefix), python))
+    _tell(steps.install(Layout(root=root, prefix=prefix), python, compiled=compiled))
     click.echo(NEXT)
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from daemon.release import is_compiled
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -67,8 +69,10 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Yield every family (prometheus_client's protocol of a collector)."""
         parts = self._parts
-        build = GaugeMetricFamily("roost_build_info", "Always 1; the version stands in the label.", labels=["version"])
-        build.add_metric([parts.version], 1)
+        build = GaugeMetricFamily(
+            "roost_build_info", "Always 1; the labels tell which Roost this is.", labels=["version", "compiled"]
+        )
+        build.add_metric([parts.version, "yes" if is_compiled() else "no"], 1)
         yield build
         yield from self._registrations()
         yield from self._sip()

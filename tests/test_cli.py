@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from daemon.release import release
 from daemon.store import Store
 
 if TYPE_CHECKING:
@@ -195,8 +196,9 @@ def test_wrong_configuration_stops_every_command(roost: Roost, command: tuple[st
 
 
 def test_version_is_the_distributions(roost: Roost) -> None:
-    """--version tells the version of the installed distribution."""
-    assert f"roost, version {version('roost')}\n" == roost("--version").stdout
+    """--version tells the version of the installed distribution, and after it whether that is compiled."""
+    assert f"roost, version {release()}\n" == roost("--version").stdout
+    assert release().startswith(version("roost"))
 
 
 @pytest.mark.parametrize("arguments", [(), ("d1", "--all"), ("--all", "--rate", "0"), ("d1", "--mode", "explode")])

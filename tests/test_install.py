@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import sys
@@ -159,6 +160,33 @@ def test_interpreter_must_be_there(tmp_path: Path) -> None:
         choose_python(tmp_path / "python3")
 
     assert Path(sys.executable) == choose_python(Path(sys.executable))
+
+
+@root_only
+@pytest.mark.parametrize(
+    ("compiler", "why"),
+    [
+        pytest.param("/nowhere/gcc", "there is no /nowhere/gcc", id="no-compiler"),
+        pytest.param("ls", "unrecognized option|invalid option", id="no-headers"),
+    ],
+)
+def test_nothing_is_begun_where_nothing_can_be_compiled(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, compiler: str, why: str
+) -> None:
+    """`--compiled` tries the compiler on Python's headers before all else, and says what to install."""
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("LC_ALL", "C")
+    old = layout.at(PREFIX) / "bin" / "roost"
+    old.parent.mkdir(parents=True)
+    old.write_text("the one that runs")
+    before = sorted(layout.root.rglob("*"))
+    done = CliRunner().invoke(main, ["install", "--systemd", "--compiled", "--root", str(layout.root)])
+
+    assert 1 == done.exit_code
+    assert "apt-get install gcc python3-dev" in done.output
+    assert re.search(why, done.output)
+    assert before == sorted(layout.root.rglob("*"))
+    assert "the one that runs" == old.read_text()
 
 
 @pytest.mark.parametrize("step", [steps.install, steps.uninstall])

@@ -34,15 +34,18 @@ HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S10
 LIMIT: Final = 90.0  # seconds; a restart waits for the stop of the old service and the readiness of the new one
 
 
-def install(layout: Layout, python: Path | None = None) -> Iterator[str]:
+def install(layout: Layout, python: Path | None = None, *, compiled: bool = False) -> Iterator[str]:
     """Do every step and yield a line for each. Raises InstallRefused, OSError; what was done until then stays."""
     if os.geteuid() != 0:
         raise InstallRefused("only root can do this; try it with sudo")
     prefix = layout.prefix
     if (source := checkout()) is not None:
         interpreter = choose_python(python)
-        replace_environment(layout.at(prefix), prefix, source, interpreter)
-        yield f"{prefix}: Roost {version('roost')} with its locked dependencies, run by {interpreter}"
+        replace_environment(layout.at(prefix), prefix, source, interpreter, compiled=compiled)
+        way = ", compiled," if compiled else ""
+        yield f"{prefix}: Roost {version('roost')}{way} with its locked dependencies, run by {interpreter}"
+    elif compiled:
+        raise InstallRefused("it is compiled from a copy of the repository; this Roost was installed from a wheel")
     else:
         prefix = Path(sys.prefix)
         if str(prefix).startswith(HIDDEN):

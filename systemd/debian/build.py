@@ -1,6 +1,6 @@
 """Builds Debian's package of Roost: `make deb`. The environment within is that of `roost install`, in Debian's folders.
 
-It is made for the Debian that it is built on, whose Python's version its modules are compiled for.
+It is made for the Debian that it is built on, for whose Python a REGISTER's way is compiled.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from manual import manual  # noqa: E402
 
 from daemon.deployment.environment import DEBIAN_PYTHON, choose_python, replace_environment  # noqa: E402
 from daemon.deployment.install import write_unit  # noqa: E402
-from daemon.deployment.layout import CONFIGURATION_MODE, Layout, shipped  # noqa: E402
+from daemon.deployment.layout import CONFIGURATION_MODE, InstallRefused, Layout, shipped  # noqa: E402
 
 DEBIAN: Final = Path(__file__).parent
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
@@ -41,15 +41,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder that the package goes to")
     parser.add_argument("--revision", default="1", help="what follows the version of Roost")
     parser.add_argument("--maintainer", default=MAINTAINER, help="'NAME <ADDRESS>' of who hands the package on")
+    parser.add_argument(
+        "--pure-python", action="store_true", help="compile nothing: needs no gcc, and registrations are slower"
+    )
     options = parser.parse_args()
     os.environ.setdefault("SOURCE_DATE_EPOCH", _source_date())
     with TemporaryDirectory(prefix="roost-deb-") as folder:
         stage = Path(folder) / "roost"
         stage.mkdir(mode=0o755)
-        fill(Layout(
+        layout = Layout(
             root=stage, prefix=Path("/usr/lib/roost"), command=Path("/usr/bin/roost"),
             unit=Path("/lib/systemd/system/roost.service"), sysusers=Path("/usr/lib/sysusers.d/roost.conf"),
-        ))  # fmt: skip
+        )  # fmt: skip
+        try:
+            fill(layout, compiled=not options.pure_python)
+        except InstallRefused as reason:
+            sys.exit(f"{reason}\nWith --pure-python nothing is compiled.")
         full = f"{version('roost')}-{options.revision}"
         describe(stage, full, options.maintainer)
         options.output.mkdir(parents=True, exist_ok=True)
@@ -58,9 +65,10 @@ def main() -> None:
     sys.stdout.write(f"{package}\n")
 
 
-def fill(layout: Layout) -> None:
-    """Put every file of the package below the layout's root."""
-    replace_environment(layout.at(layout.prefix), layout.prefix, ROOT, choose_python(DEBIAN_PYTHON))
+def fill(layout: Layout, *, compiled: bool) -> None:
+    """Put every file of the package below the layout's root. Raises InstallRefused."""
+    python = choose_python(DEBIAN_PYTHON)
+    replace_environment(layout.at(layout.prefix), layout.prefix, ROOT, python, compiled=compiled)
     _trim(layout.at(layout.prefix))
     write_unit(layout, layout.prefix)
     _copy(shipped("sysusers.d/roost.conf"), layout.at(layout.sysusers))
@@ -95,6 +103,7 @@ def describe(stage: Path, full: str, maintainer: str) -> None:
     control = (DEBIAN / "control").read_text(encoding="utf-8").format(
         version=full, architecture=_architecture(), maintainer=maintainer,
         size=sum(path.stat().st_size for path in files) // 1024,
+        libc=(os.confstr("CS_GNU_LIBC_VERSION") or "").split()[-1],
         python=f"{major}.{minor}", python_after=f"{major}.{minor + 1}",
     )  # fmt: skip
     sums = [f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(stage)}" for path in files]  # noqa: S324 - dpkg's form

@@ -81,6 +81,13 @@ class Machine:
             capture_output=True, text=True, timeout=COMMAND_LIMIT, check=False,
         )  # fmt: skip
 
+    def within_its_network(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of ours where it is reached at 127.0.0.1."""
+        return subprocess.run(
+            ["nsenter", "--target", self._leader(), "--net", "--", *command],
+            capture_output=True, text=True, timeout=COMMAND_LIMIT, check=False,
+        )  # fmt: skip
+
     def must(self, *command: str) -> str:
         """Run a command that has to succeed, and return what it printed."""
         done = self.run(*command)

@@ -92,6 +92,39 @@ def test_installed_service_runs_as_the_unit_says(machine: Machine) -> None:
     assert ["640 root:roost", "700 roost:roost", "600 roost:roost"] == modes.splitlines()
 
 
+def test_registrations_go_through_compiled_modules(machine: Machine, package: Path) -> None:
+    """The service has them loaded from one library, and says so; a package of Python alone says nothing of it."""
+    loaded = machine.must("cat", f"/proc/{machine.unit()['MainPID']}/maps")
+    modules = machine.must("find", "/usr/lib/roost/lib", "-name", "*-linux-gnu.so", "-path", "*/site-packages/daemon/*")
+    listed = subprocess.run(["dpkg-deb", "--contents", package], capture_output=True, text=True, check=True).stdout
+    said = machine.must("roost", "--version")
+
+    assert re.search(r"/usr/lib/roost/lib/\S+/daemon/registration\.cpython-\S+\.so$", loaded, re.MULTILINE)
+    assert re.search(r"/usr/lib/roost/lib/\S+__mypyc\.cpython-\S+\.so$", loaded, re.MULTILINE)
+    assert set(modules.split()) <= set(loaded.split())
+    assert re.search(r"^roost, version \S+, compiled$", said)
+    assert machine.unit()["StatusText"].endswith(", compiled")
+    assert {"-rw-r--r--"} == {line.split()[0] for line in listed.splitlines() if line.endswith(".so")}
+
+
+def test_phone_registers_with_the_installed_service(machine: Machine) -> None:
+    """A phone in its network gets in with its password, and no other way."""
+    if shutil.which("sipsak") is None:
+        pytest.skip("sipsak is not installed")
+    device = "device add --name Desk --username 1001 --password-file - --account roost.internal"
+    machine.must("sh", "-c", f"echo right | roost {device}")
+    phone = ("sipsak", "-U", "-i", "-H", "127.0.0.1", "-s", "sip:1001@127.0.0.1:5060", "-C", "sip:1001@127.0.0.1:9")
+    wrong, right = (
+        machine.within_its_network(*phone, "-x", "600", "-u", "1001", "-a", password).returncode
+        for password in ("wrong", "right")
+    )
+    contacts = machine.must("roost", "status", "--json")
+
+    assert wrong != 0
+    assert 0 == right
+    assert "sip:1001@127.0.0.1:9" in contacts
+
+
 def test_operator_finds_the_database_of_the_service(machine: Machine) -> None:
     """The command of root's shell acts as the service's user, on the service's data."""
     made = machine.must("roost", "account", "add", "--name", "Second", "--realm", "second.example.com")
