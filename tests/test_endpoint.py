@@ -287,7 +287,7 @@ async def test_messages_of_a_stream_are_cut_and_answered_on_their_connection(end
 
 async def test_a_stream_that_is_not_sip_is_closed(endpoint: Endpoint) -> None:
     reader, writer = await asyncio.open_connection(*endpoint.bound[1][1])
-    writer.write(b"x" * 100_000)
+    writer.write(b"x" * 20_000)
 
     assert await asyncio.wait_for(reader.read(), WAIT) == b""
     writer.close()

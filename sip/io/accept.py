@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sip.flow import Address
 from sip.io.host import read_address, socket_address
+from sip.io.plain import PlainStream
 from sip.io.secure import SecureStream
 from sip.io.tcp import tune
 
@@ -76,26 +77,33 @@ class Acceptor:
             if leave is None:
                 stream.close()
             else:
-                task = asyncio.create_task(self._let_in(stream, leave))
-                self._handshakes.add(task)
-                task.add_done_callback(self._handshakes.discard)
+                self._let_in(stream, leave)
             # sock_accept does not wait while connections do; others must have their turn.
             await asyncio.sleep(0)
 
-    async def _let_in(self, stream: socket.socket, leave: Callable[[], None]) -> None:
+    def _let_in(self, stream: socket.socket, leave: Callable[[], None]) -> None:
         try:
-            if self._context is None:
-                await self._loop.connect_accepted_socket(lambda: self._door(leave), stream)
-            else:
-                secure = SecureStream(self._context)
-                await self._loop.connect_accepted_socket(lambda: secure, stream)
-                await secure.begin(lambda: self._door(leave), patience=self._patience, threads=self._threads)
-        except OSError:  # what a peer can do wrong while it connects, TLS included
+            plain = PlainStream(stream)
+        except OSError:
             leave()
             stream.close()
+            return
+        if self._context is None:
+            plain.begin(self._door(leave))
+            return
+        secure = SecureStream(self._context)
+        plain.begin(secure)
+        task = asyncio.create_task(self._shake_hands(secure, leave))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
+
+    async def _shake_hands(self, secure: SecureStream, leave: Callable[[], None]) -> None:
+        try:
+            await secure.begin(lambda: self._door(leave), patience=self._patience, threads=self._threads)
+        except OSError:  # what a peer can do wrong while it connects
+            leave()
         except asyncio.CancelledError:
             leave()
-            stream.close()
             raise
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from sip.errors import ParseError, TransportFailed
 from sip.io.host import socket_address
+from sip.io.plain import PlainStream
 from sip.io.pool import MAX_UNSENT, flow_of
 from sip.io.secure import SecureStream
 from sip.patience import Patience
@@ -220,14 +221,15 @@ async def _connect(
     try:
         tune(stream)
         await asyncio.wait_for(loop.sock_connect(stream, socket_address(remote)), CONNECT_TIMEOUT)
-        connection = StreamConnection(pool, lambda: None)
-        if context is None:
-            await loop.create_connection(lambda: connection, sock=stream)
-        else:
-            secure = SecureStream(context, name)
-            await loop.create_connection(lambda: secure, sock=stream)
-            await secure.begin(lambda: connection, patience=CONNECT_TIMEOUT)
+        plain = PlainStream(stream)
     except BaseException:
         stream.close()
         raise
+    connection = StreamConnection(pool, lambda: None)
+    if context is None:
+        plain.begin(connection)
+    else:
+        secure = SecureStream(context, name)
+        plain.begin(secure)
+        await secure.begin(lambda: connection, patience=CONNECT_TIMEOUT)
     return connection
