@@ -74,14 +74,11 @@ wheel: $(VENV)/installed ## build the wheel into dist/
 	@rm -rf dist && $(PIP) wheel --no-deps --wheel-dir dist . && ls dist
 
 # The tests that go through what is compiled; others make classes of their own out of it, or watch its Python.
-COMPILED_TESTS = admission agenda connections digest endpoint guard location message nonce offenders parts registrar registration \
+COMPILED_TESTS = admission agenda connections digest endpoint guard location message nonce offenders parts registrar registration release \
 	store_bindings timers torture torture_endpoint transaction trust turn uri via
 
-# Its sources are unpacked elsewhere, so that nothing compiled stays here, where it would be taken for them.
 compiled: $(VENV)/tested-with ## build the wheel with a REGISTER's way compiled into dist/compiled, and test it
-	@echo "== compiling" && rm -rf dist/compiled && $(BIN)/hatchling build --target sdist --directory dist/compiled >/dev/null
-	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(PIP) wheel --no-deps --wheel-dir dist/compiled dist/compiled/*.tar.gz \
-	    || { echo "!! it takes a C compiler and Python's headers:  apt-get install gcc python3-dev" >&2; exit 1; }
+	@echo "== compiling" && rm -rf dist/compiled && $(BIN)/python -m daemon.deployment.wheel dist/compiled
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && ls dist/compiled/*.whl \
 	&& $(BIN)/python -m venv --without-pip "$$scratch" \
 	&& site=$$("$$scratch/bin/python" -c 'import site; print(site.getsitepackages()[0])') \

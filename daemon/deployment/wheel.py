@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import TYPE_CHECKING, Final
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
 
-from daemon.deployment.layout import InstallRefused
+from daemon.deployment.layout import InstallRefused, checkout
 from daemon.deployment.programs import must, pip, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BUILD_LOCK: Final = "systemd/requirements-build.lock"
 HARDENED: Final = "-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"
@@ -40,21 +40,24 @@ def check_compiler(python: Path) -> None:
     )
 
 
-def build_wheel(checkout: Path, folder: Path, python: Path, *, compiled: bool) -> None:
-    """Build the wheel into `folder`, for the interpreter of an environment that has the dependencies.
+def build_wheel(source: Path, output: Path, python: Path, *, compiled: bool) -> None:
+    """Build the wheel into `output`, for the interpreter of an environment that has the dependencies.
 
-    It is built from its sources unpacked there: in the working copy what is compiled would be taken for the sources.
-    Raises InstallRefused.
+    It is built from its sources unpacked elsewhere: in the working copy what is compiled would be taken for the
+    sources. Raises InstallRefused.
     """
-    tools, sources = folder / "tools", folder / "sources"
-    pip(python, "--target", str(tools), "--require-hashes", "--requirement", str(checkout / BUILD_LOCK))
-    build = [str(python), "-m", "hatchling", "build", "--directory", str(folder), "--target"]
-    environ = {"PYTHONPATH": str(tools)}
-    must([*build, "sdist"], cwd=checkout, environ=environ)
-    (packed,) = folder.glob("*.tar.gz")
-    sources.mkdir()
-    must(["tar", "--extract", "--file", str(packed), "--directory", str(sources), "--strip-components", "1"])
-    must([*build, "wheel"], cwd=sources, environ=environ | (_to_compile(folder) if compiled else {}))
+    with TemporaryDirectory(prefix="roost-wheel-") as name:
+        folder = Path(name)
+        tools, sources = folder / "tools", folder / "sources"
+        pip(python, "--target", str(tools), "--require-hashes", "--requirement", str(source / BUILD_LOCK))
+        build = [str(python), "-m", "hatchling", "build", "--target"]
+        environ = {"PYTHONPATH": str(tools)}
+        must([*build, "sdist", "--directory", str(folder)], cwd=source, environ=environ)
+        (packed,) = folder.glob("*.tar.gz")
+        sources.mkdir()
+        must(["tar", "--extract", "--file", str(packed), "--directory", str(sources), "--strip-components", "1"])
+        variables = environ | (_to_compile(folder) if compiled else {})
+        must([*build, "wheel", "--directory", str(output.resolve())], cwd=sources, environ=variables)
 
 
 def _to_compile(folder: Path) -> dict[str, str]:
@@ -68,3 +71,19 @@ def _to_compile(folder: Path) -> dict[str, str]:
         "LDFLAGS": LINKED,
         "PYTHONHASHSEED": "0",
     }
+
+
+def main() -> None:
+    """Build the compiled wheel for the interpreter that runs this, into the folder that is named: `make compiled`."""
+    source, python = checkout(), Path(sys.executable)
+    if source is None:
+        sys.exit("!! it is compiled from a copy of the repository")
+    try:
+        check_compiler(python)
+        build_wheel(source, Path(sys.argv[1]), python, compiled=True)
+    except InstallRefused as reason:
+        sys.exit(f"!! {reason}")
+
+
+if __name__ == "__main__":
+    main()

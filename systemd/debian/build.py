@@ -56,7 +56,7 @@ def main() -> None:
         try:
             fill(layout, compiled=not options.pure_python)
         except InstallRefused as reason:
-            sys.exit(f"{reason}\nWith --pure-python nothing is compiled.")
+            sys.exit(f"{reason}\nwithout them:  {sys.executable} {sys.argv[0]} --pure-python")
         full = f"{version('roost')}-{options.revision}"
         describe(stage, full, options.maintainer)
         options.output.mkdir(parents=True, exist_ok=True)
