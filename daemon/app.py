@@ -36,6 +36,7 @@ from daemon.log import LEVELS
 from daemon.loopwatch import LoopWatch
 from daemon.media import MediaModes
 from daemon.metrics import Metrics, Parts
+from daemon.openfiles import make_room
 from daemon.overwrite import OverwriteNotices
 from daemon.policies import RELOADED, api_policy, endpoint_policy, registration_policy
 from daemon.presence import Happening, Presence
@@ -118,6 +119,7 @@ class Roost:
 
     async def start(self) -> None:
         """Open the store, load what phones were told, and listen. Raises OSError where an address cannot be bound."""
+        make_room(self._settings.sip.max_connections)
         garbage = GarbageRounds()
         self._undo("garbage", garbage.close)
         store, created = await self._open_store()
@@ -145,7 +147,7 @@ class Roost:
         )
         api = Api(ports, api_policy(self._settings.api))
         self._take = _taking(store, registration, calling, api)
-        url = await self._serve(store, phones, registration, calling, api, hep)
+        url = await self._serve(store, phones, registration, calling, api, hep, garbage.look)
         self._undo("listeners", events.close)
         garbage.begin()
         calling.media.warm_up()  # only now: who restarts waits for the listeners, not for the first call's worker
@@ -319,9 +321,10 @@ class Roost:
         calling: Calling,
         api: Api,
         hep: HepSender | None,
+        while_busy: Callable[[], None],
     ) -> str:
         """Serve the API, and what monitoring asks, and return the API's URL."""
-        watch = LoopWatch()
+        watch = LoopWatch(while_busy)
         self._undo("loop watch", watch.close)
         vitals = self._vitals = Vitals(phones.endpoint, store.values)
         self._undo("vitals", vitals.close)

@@ -50,7 +50,7 @@ class Health:
         return web.json_response(body, status=503 if faults else 200, headers=HEADERS)
 
     async def _scrape(self, _request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(body=self._metrics.render(), headers={**HEADERS, "Content-Type": CONTENT_TYPE})
+        return web.Response(body=await self._metrics.render(), headers={**HEADERS, "Content-Type": CONTENT_TYPE})
 
 
 def _for_this_host(handler: Handler) -> Handler:

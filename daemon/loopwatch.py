@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from daemon.figures import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BEATS: Final = ((0.5, 0.002), (0.1, 0.01), (0.0, 0.1))
 """From which share of the time that the loop's thread worked, how many seconds there are between two looks.
@@ -23,9 +26,10 @@ SLOTS: Final = 12  # parts of the window; the oldest is forgotten as a whole
 
 
 class LoopWatch:
-    """Beats, and notes how much later than it should each beat comes."""
+    """Beats, and notes how much later than it should each beat comes; `while_busy` is called with each but the rare."""
 
-    def __init__(self) -> None:
+    def __init__(self, while_busy: Callable[[], None] = lambda: None) -> None:
+        self._while_busy = while_busy
         self.lateness = Histogram()
         """Of all beats, in seconds."""
         self.latest = 0.0
@@ -69,7 +73,10 @@ class LoopWatch:
         self._own.observe(min(self.latest, work), now)
         share = work / (now - self._last) if now > self._last else 1.0
         self._last, self._worked = now, worked
-        self._await_beat(next((seconds for least, seconds in BEATS if share >= least), REST))
+        beat = next((seconds for least, seconds in BEATS if share >= least), REST)
+        self._await_beat(beat)
+        if beat < REST:
+            self._while_busy()
 
     def _await_beat(self, seconds: float) -> None:
         self._due = self._last + seconds

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from daemon.openfiles import count_open
 from daemon.release import is_compiled
 
 if TYPE_CHECKING:
@@ -59,11 +60,13 @@ class Metrics:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._started = time.time()
+        self._open_files = 0
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    def render(self) -> bytes:
+    async def render(self) -> bytes:
         """Return the text that Prometheus scrapes."""
+        self._open_files = await count_open()
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
@@ -95,7 +98,7 @@ class Metrics:
         yield _gauge("roost_event_loop_longest_block_seconds", "Longest block of the last minute.", parts.loop.longest)
         text = "Most processor time of the event loop in one block of the last minute."
         yield _gauge("roost_event_loop_longest_block_cpu_seconds", text, parts.loop.longest_own)
-        yield from _process(self._started)
+        yield from _process(self._started, self._open_files)
 
     def _registrations(self) -> Iterator[Metric]:
         registration, presence = self._parts.registration, self._parts.presence
@@ -155,7 +158,7 @@ class Metrics:
         yield _counter("roost_media_worker_faults", text, "when", {**dict.fromkeys(WORKER_FAULTS, 0), **media.faults})
 
 
-def _process(started: float) -> Iterator[Metric]:
+def _process(started: float, open_files: int) -> Iterator[Metric]:
     """Yield what every exporter tells of its process.
 
     prometheus_client's own collector reads /proc/stat, which a hardened service does not see (`ProcSubset=pid`).
@@ -164,7 +167,7 @@ def _process(started: float) -> Iterator[Metric]:
         resident = int(statm.read().split()[1]) * PAGE
     yield _counter("process_cpu_seconds", "User and system CPU time.", None, time.process_time())
     yield _gauge("process_resident_memory_bytes", "Resident memory.", resident)
-    yield _gauge("process_open_fds", "Open file descriptors.", len(os.listdir("/proc/self/fd")))  # noqa: PTH208
+    yield _gauge("process_open_fds", "Open file descriptors.", open_files)
     yield _gauge("process_max_fds", "Most file descriptors.", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield _gauge("process_start_time_seconds", "Start of the process, in Unix time.", started)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import time
 
-from daemon.garbage import NEVER, GarbageRounds
+from daemon.garbage import NEVER, YOUNG_FOR, GarbageRounds
 
 
 class Cycle:
@@ -36,3 +37,20 @@ async def test_young_cycles_are_still_collected() -> None:
     await rounds.close()
 
     assert left < 10_000
+
+
+async def test_what_is_young_is_looked_at_by_time_while_the_loop_is_busy() -> None:
+    """As many freed as made look like nothing to the collector, which would meet them all at once later."""
+    rounds = GarbageRounds()
+    rounds.look()  # while we load, nothing
+    held = gc.get_stats()[1]["collections"]
+    rounds.begin()
+    until = time.monotonic() + 2 * YOUNG_FOR
+    before = gc.get_stats()[1]["collections"]
+    while time.monotonic() < until:
+        rounds.look()
+    looked = gc.get_stats()[1]["collections"] - before
+    await rounds.close()
+
+    assert before == held
+    assert 1 <= looked <= 2

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     import socket
 
-BATCH: Final = 64  # connections that are read in one turn of the loop: two milliseconds, if each has a message
+BATCH: Final = 32  # connections that are read in one turn of the loop: a millisecond where each has a message
 READ: Final = 65_536  # bytes of a connection that are read in one turn: the largest message
 HIGH: Final = 65_536  # bytes that wait for a peer to read, beyond which the protocol is paused
 LOW_PART: Final = 4  # it goes on when no more than this part of them waits
