@@ -10,7 +10,7 @@ import asyncio
 import sys
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from api.ports import StoreUnavailable
 from daemon.store.pages import BINDINGS, rows_of
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 MAX_PENDING = 200_000  # changes that wait to be written: twice all the phones of the largest system we test
 MAX_BATCH = 500  # changes in a job: making their rows holds the interpreter for a millisecond or two
-_TRANSPORTS = {transport.value: transport for transport in Transport}
+_TRANSPORTS: Final = {transport.value: transport for transport in Transport}
+_TRANSPORT_NAMES: Final = {transport: name for name, transport in _TRANSPORTS.items()}
 _PATH_SEPARATOR = "\n"  # in no header value
 
 
@@ -180,7 +181,7 @@ def _row_of(key: Key, binding: Binding, shift: float) -> tuple[object, ...]:
         *_key_row(key),
         binding.account_id,
         binding.device_id,
-        transport.value,
+        _TRANSPORT_NAMES[transport],
         *local,
         remote_host,
         remote_port,
@@ -232,7 +233,7 @@ def _local_address(host: str, port: int) -> Address:
 
 def packed(text: str) -> str | bytes:
     """Return what a phone sent as SQLite can hold it: its text is UTF-8, a header may be anything."""
-    return str(text) if text.isascii() else text.encode("utf-8", "surrogatepass")
+    return text if text.isascii() else text.encode("utf-8", "surrogatepass")
 
 
 def unpacked(value: str | bytes) -> str:
