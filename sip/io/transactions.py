@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.errors import ConnectionLost, ParseError, SipError, TransactionTimeout, TransportFailed
-from sip.headers import split_values
 from sip.io.exchange import ClientKey, ClientTransaction, Identity, ServerKey, ServerTransaction
 from sip.message import Request, Response, has_tag
 from sip.timers import LINGER, Timer, TimerLanes
@@ -81,11 +80,9 @@ class TransactionLayer:
 
         Raises ParseError where it has no usable Via.
         """
-        lines = request.lines("Via")
-        values = split_values(lines[0]) if lines else [""]
-        via = Via.parse(values[0])
-        values[0] = via.marked(flow.host, flow.port)
-        request.set("Via", *values, *lines[1:])
+        topmost, *others = request.values("Via") or ("",)
+        via = Via.parse(topmost)
+        request.set("Via", via.marked(flow.host, flow.port), *others)
         key = _server_key(request, via, flow)
         transaction = self._servers.get(key)
         if transaction is not None:
