@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from sip.errors import ParseError
 
-MAX_USUAL_CSEQ = 24  # characters of a CSeq that is remembered: ten digits and a method that we know
-MAX_NAME = 256  # characters of a header name; RFC 4475 has one of 109
+MAX_USUAL_CSEQ: Final = 24  # characters of a CSeq that is remembered: ten digits and a method that we know
+MAX_NAME: Final = 256  # characters of a header name; RFC 4475 has one of 109
 
 _COMPACT = {
     "a": "Accept-Contact", "b": "Referred-By", "c": "Content-Type", "d": "Request-Disposition",
@@ -32,9 +32,8 @@ _PLAIN_PARAMS: Final = re.compile(r"(?:;[^\s;=,\"<>]+(?:=[^\s;,\"<>]*)?)+\Z")  #
 _PIECE: Final = re.compile(r'[^,"<]+|"[^"\\]*(?:\\.[^"\\]*)*"?|<[^>]*>?|,', re.DOTALL)
 _IPV6: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]\Z")
 _BARE_URI: Final = re.compile(r"[^\s?,]+\Z")
-_BRACKETED: Final = re.compile(
-    r'\s*(?:"([^"\\]*)"\s*)?<([^<>\s]+)>\s*', re.DOTALL
-)  # the form that nearly every phone sends
+# The form that nearly every phone sends.
+_BRACKETED: Final = re.compile(r'\s*(?:"([^"\\]*)"\s*)?<([^<>\s]+)>\s*', re.DOTALL)
 _USUAL: Final = re.compile(rf"{_BRACKETED.pattern}(?:{_PLAIN_PARAMS.pattern}|\Z)", re.DOTALL)
 _DISPLAY: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f,;:@<>\[\]()\\\"]*\Z")
 _CSEQ: Final = re.compile(r"([0-9]{1,10})\s+([A-Za-z0-9.!%*_+`'~-]+)\Z")
@@ -196,7 +195,7 @@ def _parse_cseq(text: str) -> CSeq:
     return CSeq(number, method)
 
 
-_usual_cseq = lru_cache(maxsize=4096)(_parse_cseq)  # asked for at each step of a request, and phones count alike
+_usual_cseq = lru_cache(maxsize=4096)(_parse_cseq)  # asked for by several steps of a request; and phones count alike
 
 
 def _parse_name_addr(text: str) -> NameAddr:

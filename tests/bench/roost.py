@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shlex
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -29,6 +30,18 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = shlex.split(os.environ.get("ROOST_BENCH_COMMAND", f"{sys.executable} -m daemon"))
 """How the daemon is started: with another interpreter, or below a profiler."""
+
+
+_TELL_PYTHON = "import sys; print('Python', sys.version.split()[0], 'of', sys.base_prefix)"
+
+
+def what_is_measured() -> str:
+    """Tell which Roost is started, and by which Python where the command names one."""
+    commands = [[*COMMAND, "--version"]]
+    if Path(COMMAND[0]).name.startswith("python"):
+        commands.append([COMMAND[0], "-I", "-c", _TELL_PYTHON])
+    told = [subprocess.run(each, cwd=REPOSITORY, capture_output=True, text=True, check=True) for each in commands]
+    return "; ".join(each.stdout.strip() for each in told)
 
 
 class Roost(ServerProcess):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import sysconfig
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +19,7 @@ from quickcalls import quickcall
 from reads import pages, status
 from registrations import registrations
 from restart import restart
+from roost import what_is_measured
 from scale import scale
 from syncs import sync
 from table import say
@@ -45,8 +45,7 @@ def main() -> None:
     parser.add_argument("figure", choices=[*FIGURES, "all"])
     parser.add_argument("--full", action="store_true", help="more rounds and larger samples")
     arguments = parser.parse_args()
-    optimised = "with" if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") else "without"
-    say(f"Python {sys.version.split()[0]}, built {optimised} profile-guided optimisation")
+    say(what_is_measured())
     for name in FIGURES if arguments.figure == "all" else [arguments.figure]:
         began = time.monotonic()
         with TemporaryDirectory(prefix="roost-bench-") as directory:
