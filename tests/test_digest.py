@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sip.digest import (
@@ -406,6 +406,20 @@ def test_reading_credentials_raises_nothing_but_parse_errors(text: str) -> None:
         parse_auth(text)
     find_answer([text, "Digest " + text], REALM, Algorithm.MD5)
     choose_challenge([text, "Digest " + text])
+
+
+@example('realm=", uri="')
+@given(st.from_regex(r'((realm|uri|nc|opaque)=("?[a-c=, \\]*"?)(, ?)?){1,4}', fullmatch=True))
+def test_the_usual_way_of_writing_parameters_means_what_the_grammar_says(text: str) -> None:
+    """A parameter that no phone writes has the whole read by the grammar alone."""
+    read = []
+    for line in (f"Digest {text}", f"Digest unheard-of=1, {text}"):
+        try:
+            read.append({"unheard-of": "1", **parse_auth(line)[1]})
+        except ParseError:
+            read.append({})
+
+    assert read[0] == read[1]
 
 
 @pytest.mark.skipif(not PHONES.is_dir(), reason="the corpus does not stand beside the checkout")
