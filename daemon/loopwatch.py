@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BEATS: Final = ((0.5, 0.002), (0.1, 0.01), (0.0, 0.1))
-"""From which share of the time that the loop's thread worked, how many seconds there are between two looks.
+"""From which part of the time between two looks the loop's thread worked, how many seconds there are between two looks.
 
 A block is seen only where a look falls into it, from there on; and a look wakes who would sleep.
 """
@@ -71,7 +71,8 @@ class LoopWatch:
         self.lateness.observe(self.latest)
         self._blocks.observe(self.latest, now)
         self._own.observe(min(self.latest, work), now)
-        share = work / (now - self._last) if now > self._last else 1.0
+        # Of the time until the beat was due: a loop that is given no processor afterwards is no less busy.
+        share = work / (self._due - self._last)
         self._last, self._worked = now, worked
         beat = next((seconds for least, seconds in BEATS if share >= least), REST)
         self._await_beat(beat)
