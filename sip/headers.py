@@ -126,6 +126,15 @@ def split_values(text: str) -> list[str]:
     return parts
 
 
+def split_first(text: str) -> tuple[str, str]:
+    """Split the first of the values of a header off; what follows its comma is returned as it is."""
+    if "," in text:
+        for piece in _PIECE.finditer(text):
+            if piece[0] == ",":
+                return text[: piece.start()].strip(), text[piece.end() :].strip()
+    return text, ""
+
+
 def param_of(params: Params, name: str) -> str | None:
     """Return the value of a parameter; empty for a flag, None where it is absent."""
     for key, value in params:

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from sip.errors import LocalProtocolError, ParseError
-from sip.headers import MAX_NAME, CSeq, NameAddr, header_name, split_values
+from sip.headers import MAX_NAME, CSeq, NameAddr, header_name, split_first, split_values
 from sip.via import Via
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class Message:
         self.set(name)
         self._fields = {name: _checked(name, value), **self._fields}
 
+    def replace_first(self, name: str, value: str) -> None:
+        """Put this line in the place of the first that the header has."""
+        self._fields[name] = _checked(name, value)
+
     def put_last(self, name: str, value: str) -> None:
         """Put this line in the place of the last that the header has."""
         more = None if self._more is None else self._more.get(name)
@@ -157,7 +161,7 @@ class Message:
         line = self._fields.get("Via")
         if line is None:
             raise ParseError("Via is missing")
-        return Via.parse(split_values(line)[0])
+        return Via.parse(split_first(line)[0])
 
     @property
     def content_type(self) -> str:
@@ -259,7 +263,7 @@ class Response(Message):
 
 def has_tag(address: str) -> bool:
     """Return whether a From or To has a tag, however it is written."""
-    return _TAG.search(address.rpartition(">")[2]) is not None
+    return not address.endswith(">") and _TAG.search(address.rpartition(">")[2]) is not None
 
 
 def reason_phrase(status: int) -> str:

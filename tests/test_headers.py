@@ -18,6 +18,7 @@ from sip.headers import (
     parse_params,
     parse_seconds,
     quote,
+    split_first,
     split_values,
     unquote,
 )
@@ -230,6 +231,14 @@ def test_malformed_cseq_is_refused(text: str) -> None:
 def test_values_come_apart_at_their_commas(text: str, values: list[str]) -> None:
     """Except within quotes or angle brackets (RFC 3261 7.3.1)."""
     assert values == split_values(text)
+
+
+@pytest.mark.parametrize("text", ["a", "a, b ,c", ",", " a ,", '"a, b" <sip:x>, <sip:y,z>', '"a, b', "<a, b", ""])
+def test_first_value_comes_off_as_when_all_come_apart(text: str) -> None:
+    """What is behind it stays as it was."""
+    first, others = split_first(text)
+
+    assert split_values(text) == ([first, *split_values(others)] if others or "," in text[len(first) :] else [first])
 
 
 @given(st.lists(st.from_regex(r'[a-z]+|"([a-z,<> ]|\\.)*"|<[a-z,]*>', fullmatch=True), min_size=1))

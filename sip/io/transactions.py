@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.errors import ConnectionLost, ParseError, SipError, TransactionTimeout, TransportFailed
+from sip.headers import split_first
 from sip.io.exchange import ClientKey, ClientTransaction, Identity, ServerKey, ServerTransaction
 from sip.message import Request, Response, has_tag
 from sip.timers import LINGER, Timer, TimerLanes
@@ -80,9 +81,10 @@ class TransactionLayer:
 
         Raises ParseError where it has no usable Via.
         """
-        topmost, *others = request.values("Via") or ("",)
+        topmost, others = split_first(request.first("Via") or "")
         via = Via.parse(topmost)
-        request.set("Via", via.marked(flow.host, flow.port), *others)
+        marked = via.marked(flow.host, flow.port)
+        request.replace_first("Via", f"{marked}, {others}" if others else marked)
         key = _server_key(request, via, flow)
         transaction = self._servers.get(key)
         if transaction is not None:
