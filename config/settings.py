@@ -143,8 +143,8 @@ class SipSettings(Section):
     """Do not answer known scanners, nor requests for domains that are not served here."""
 
     durability: str = key("commit", Rule(choices=("commit", "relaxed")))
-    """`commit` answers a registration when it is on the disk; `relaxed` answers first and writes within milliseconds,
-    so that a power cut may take the last of them."""
+    """`commit` answers a registration when it is on the disk; `relaxed` answers first and writes within a second,
+    so that a crash or power cut may take the last of them."""
 
     def conflicts(self) -> Iterator[Fault]:
         """Yield the faults of keys that each are right alone."""

@@ -81,8 +81,11 @@ class Presence:
         self._arm()
         return len(self.table) - before
 
-    def change(self, changes: BindingChanges, done: Callable[[Exception | None], None]) -> None:
-        """Make the changes seen at once, and call `done` when they are durable, or with why they are not."""
+    def change(self, changes: BindingChanges, done: Callable[[Exception | None], None] | None = None) -> None:
+        """Make the changes seen at once, and call `done` when they are durable, or with why they are not.
+
+        Where nobody waits to be told, they are durable within a second.
+        """
         self.table.apply(changes)
         self._seen(changes, Happening.UNREGISTERED)
         self._store.save(changes, done)
@@ -219,13 +222,13 @@ class Presence:
     def _drop_lost(self, bindings: Sequence[Binding]) -> None:
         removed = tuple(each for each in bindings if each in self.table.bindings(each.aor, now()))
         if removed:
-            self.change(BindingChanges(removed=removed), log_failure)
+            self.change(BindingChanges(removed=removed))
 
     def _expire(self) -> None:
         changes = self.table.expire(now())
         if changes:
             self._seen(changes, Happening.EXPIRED)
-            self._store.save(changes, log_failure)
+            self._store.save(changes)
 
     def _arm(self) -> None:
         """Wake when the next binding may be over."""
@@ -297,9 +300,3 @@ class Presence:
             last_registered=int(binding.registered_at + unix) + GREGORIAN_EPOCH,
             path=[mend(value) for value in binding.path],
         )
-
-
-def log_failure(failure: Exception | None) -> None:
-    """Note that a change of bindings could not be stored, where nobody waits to be told."""
-    if failure is not None:
-        log.warning("registration.not_stored", reason=str(failure))

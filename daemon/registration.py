@@ -12,7 +12,7 @@ import structlog
 
 from daemon.directory import Standing
 from daemon.figures import Histogram
-from daemon.presence import Happening, log_failure, now
+from daemon.presence import Happening, now
 from sip.admission import Admission, retry_after
 from sip.aor import Aor, aor_of, domain_of
 from sip.digest import Algorithm, Outcome, challenge, find_answer, verify
@@ -299,7 +299,7 @@ class Registration:
             return
 
         if not self._policy.wait_for_commit:
-            self._presence.change(result.changes, log_failure)
+            self._presence.change(result.changes)
             self._granted.put((request, transaction, result, moment))
             return
 

@@ -115,8 +115,11 @@ NO_CHANGES: Final = BindingChanges()
 class BindingStore(Protocol):
     """Where bindings outlive the process."""
 
-    def save(self, changes: BindingChanges, done: Callable[[Exception | None], None]) -> None:
-        """Queue the changes and call `done` once they are durable, or with why they are not. Never waits."""
+    def save(self, changes: BindingChanges, done: Callable[[Exception | None], None] | None = None) -> None:
+        """Queue the changes and call `done` once they are durable, or with why they are not. Never waits.
+
+        Where nobody waits to be told, they may be written somewhat later.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from api.ports import Document, Draft, Kind
 from daemon.deliveries import Deliveries
 from daemon.directory import Directory
 from daemon.dispatch import Dispatcher
-from daemon.presence import Presence, log_failure, now
+from daemon.presence import Presence, now
 from daemon.store import Store
 from daemon.sync import DeviceControl
 from daemon.sync_jobs import SyncJobs
@@ -184,10 +184,10 @@ class ScriptedPhone(asyncio.DatagramProtocol):
     def register(self, call_id: str | None = None) -> None:
         """Register as the registrar notes it, with a new Call-ID where one is given."""
         self.call_id = call_id or self.call_id
-        self.rig.presence.change(BindingChanges(put=(self.binding(),)), log_failure)
+        self.rig.presence.change(BindingChanges(put=(self.binding(),)))
 
     def unregister(self) -> None:
-        self.rig.presence.change(BindingChanges(removed=(self.binding(),)), log_failure)
+        self.rig.presence.change(BindingChanges(removed=(self.binding(),)))
 
     def fall_silent(self) -> None:
         """Answer an OPTIONS no more."""

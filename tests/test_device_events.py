@@ -12,7 +12,7 @@ from notify_rig import Events, Rig
 
 from api.ports import GREGORIAN_EPOCH, DeviceStatus, Draft, Kind
 from daemon.device_events import DeviceEvents
-from daemon.presence import Presence, log_failure, now
+from daemon.presence import Presence, now
 from daemon.status import DeviceStatuses
 from sip.location import BindingChanges, Reach
 from sip.vendors import VendorTable
@@ -57,7 +57,7 @@ async def test_what_happens_to_a_registration(rig: Rig) -> None:
     rig.presence.lost(binding)
     rig.presence.heard(binding, 0.0125)
     refreshed = replace(phone.binding(), first_registered=now() - 60)
-    rig.presence.change(BindingChanges(put=(refreshed,)), log_failure)
+    rig.presence.change(BindingChanges(put=(refreshed,)))
     phone.unregister()
 
     assert events.names == ["device.registered", "device.unreachable", "device.reachable", "device.unregistered"]
@@ -81,7 +81,7 @@ async def test_an_expiry_is_told(rig: Rig) -> None:
     events = listen(rig)
     phone = await rig.phone(await rig.device())
     over = replace(phone.binding(), expires_at=now() - 1)
-    rig.presence.change(BindingChanges(put=(over,)), log_failure)
+    rig.presence.change(BindingChanges(put=(over,)))
     rig.presence.count(None)
 
     assert events.names[-1] == "device.expired"
@@ -110,7 +110,7 @@ async def test_a_device_may_keep_its_end_to_itself(rig: Rig) -> None:
 async def test_a_restart_is_no_news(rig: Rig) -> None:
     """What was registered before is registered still."""
     await rig.phone(await rig.device())
-    await rig.presence.drop([])
+    rig.presence.when_stored(lambda _failure: None)
     again = Presence(rig.store.bindings, rig.directory)
     assert await again.load() == 1
     events = Events()

@@ -233,6 +233,41 @@ async def test_failed_batch_is_told_to_all_and_stores_nothing(store: Store) -> N
     assert [loaded.aor for loaded in await load(store.bindings)] == ["eve@example.org"]
 
 
+async def test_what_nobody_waits_for_is_written_later_and_with_others(
+    store: Store, store_path: Path, clock: HandClock, monotonic: Monotonic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One transaction for a second of refreshes; at once where somebody waits, or where the store closes."""
+    monkeypatch.setattr(bindings_module, "LATER", 0.05)
+    other = await Store.open(store_path, clock=clock, monotonic=monotonic)
+    store.bindings.save(BindingChanges(put=(binding("ann"),)))
+    assert store.bindings.waiting == 1
+    await save(store, put=(binding("bob"),))
+    assert store.bindings.waiting == 0
+    assert {loaded.aor for loaded in await load(other.bindings)} == {"ann@example.org", "bob@example.org"}
+
+    store.bindings.save(BindingChanges(put=(binding("eve"),), removed=(binding("ann"),)))
+    while store.bindings.waiting:
+        await asyncio.sleep(0.01)
+    assert {loaded.aor for loaded in await load(other.bindings)} == {"eve@example.org", "bob@example.org"}
+
+    store.bindings.save(BindingChanges(removed=(binding("eve"),)))
+    await store.close()
+    assert {loaded.aor for loaded in await load(other.bindings)} == {"bob@example.org"}
+    await other.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 200])
+async def test_any_number_of_bindings_is_written(store: Store, count: int) -> None:
+    """Many share a statement, new and known ones."""
+    known = tuple(binding(f"u{number}") for number in range(0, count, 2))
+    await save(store, put=known)
+    fresh = tuple(binding(f"u{number}", cseq=8) for number in range(count))
+    await save(store, put=fresh)
+
+    loaded = {each.aor: values(each) for each in await load(store.bindings)}
+    assert {each.aor: values(each) for each in fresh} == loaded
+
+
 async def test_changes_that_wait_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that hangs must not fill the memory."""
     monkeypatch.setattr(bindings_module, "MAX_PENDING", 2)

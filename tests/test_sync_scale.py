@@ -13,7 +13,7 @@ from notify_rig import REALM, Rig
 
 from daemon.directory import Device
 from daemon.garbage import GarbageRounds
-from daemon.presence import log_failure, now
+from daemon.presence import now
 from sip.aor import aor_of
 from sip.delivery import DeliveryState
 from sip.flow import Address, Flow, Transport
@@ -104,7 +104,7 @@ async def test_ten_thousand_phones_are_synced_while_they_register(rig: Rig) -> N
     for number in range(PHONES):
         rig.directory._put(device(rig, number))
     everybody = tuple(binding(rig, hall, number, f"c{number}") for number in range(PHONES))
-    rig.presence.change(BindingChanges(put=everybody), log_failure)
+    rig.presence.change(BindingChanges(put=everybody))
     await rig.store.values.get_or_create("written", bytes)  # behind the registrations in the queue of the writer
     blocks: list[float] = []
     done: Counter[str] = Counter()

@@ -29,6 +29,7 @@ WRITER_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # what was answered is on the disk
     "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",  # what a statement of many rows keeps to take itself back: 256 KiB, else a file
     "PRAGMA journal_size_limit = 67108864",  # give the space of a long log back after a storm of writes
 )
 READER_PRAGMAS = ("PRAGMA query_only = ON",)

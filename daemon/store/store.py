@@ -80,6 +80,7 @@ class Store:
 
     async def close(self) -> None:
         """Write what waits, then close the file."""
+        self.bindings.close()
         await self._database.close()
 
     async def create_master(self, name: str, realm: str) -> NewAccount:
