@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from sip.errors import ParseError
 from sip.headers import TOKEN, quote
@@ -104,7 +104,8 @@ class Outcome(Enum):
         return self in (Outcome.STALE, Outcome.FORGED, Outcome.REPLAYED)
 
 
-class DigestAnswer(NamedTuple):
+@dataclass(slots=True, init=False)
+class DigestAnswer:
     """The credentials of an Authorization header (RFC 7616 3.4)."""
 
     username: str
@@ -117,6 +118,28 @@ class DigestAnswer(NamedTuple):
     """As it was written; empty in the old form (RFC 2069)."""
     nc: str
     cnonce: str
+
+    def __init__(
+        self,
+        username: str,
+        realm: str,
+        nonce: str,
+        uri: str,
+        response: str,
+        algorithm: Algorithm,
+        qop: str,
+        nc: str,
+        cnonce: str,
+    ) -> None:
+        self.username = username
+        self.realm = realm
+        self.nonce = nonce
+        self.uri = uri
+        self.response = response
+        self.algorithm = algorithm
+        self.qop = qop
+        self.nc = nc
+        self.cnonce = cnonce
 
     def __repr__(self) -> str:
         return f"<DigestAnswer {self.username!r} in {self.realm!r}>"

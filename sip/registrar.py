@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence  # noqa: TC003 - the compiled build evaluates it
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from sip.aor import Aor  # noqa: TC001 - the compiled build evaluates it
 from sip.errors import ParseError
@@ -40,7 +40,8 @@ class RegistrarPolicy:
     """Largest share by which a granted time is shortened, by chance, so that phones do not come back in step."""
 
 
-class Registrant(NamedTuple):
+@dataclass(slots=True, init=False)
+class Registrant:
     """Who registers, and over which flow."""
 
     aor: Aor
@@ -50,8 +51,16 @@ class Registrant(NamedTuple):
     chance: float = 0.0
     """A number from 0 to 1, anew for each request."""
 
+    def __init__(self, aor: Aor, account_id: str, device_id: str, flow: Flow, chance: float = 0.0) -> None:
+        self.aor = aor
+        self.account_id = account_id
+        self.device_id = device_id
+        self.flow = flow
+        self.chance = chance
 
-class RegisterResult(NamedTuple):
+
+@dataclass(slots=True, init=False)
+class RegisterResult:
     """What a REGISTER did, or why it did nothing. `answer_register` tells it to the phone."""
 
     bindings: Sequence[Binding]
@@ -60,8 +69,14 @@ class RegisterResult(NamedTuple):
     """What is to be stored before the answer."""
     refusal: Response | None = None
 
+    def __init__(self, bindings: Sequence[Binding], changes: BindingChanges, refusal: Response | None = None) -> None:
+        self.bindings = bindings
+        self.changes = changes
+        self.refusal = refusal
 
-class _Wish(NamedTuple):
+
+@dataclass(slots=True, init=False)
+class _Wish:
     """One Contact of the request, read."""
 
     uri: str
@@ -69,6 +84,13 @@ class _Wish(NamedTuple):
     instance: str = ""
     reg_id: int = 0
     q: float = 1.0
+
+    def __init__(self, uri: str, expires: int, instance: str = "", reg_id: int = 0, q: float = 1.0) -> None:
+        self.uri = uri
+        self.expires = expires
+        self.instance = instance
+        self.reg_id = reg_id
+        self.q = q
 
 
 def addressee(request: Request) -> tuple[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from sip.errors import ParseError
 from sip.headers import Params, param_of, parse_params_verbatim
@@ -21,7 +22,8 @@ _USUAL: Final = re.compile(  # as nearly every phone writes it
 )
 
 
-class Via(NamedTuple):
+@dataclass(slots=True, init=False)
+class Via:
     """One Via value."""
 
     text: str
@@ -40,6 +42,27 @@ class Via(NamedTuple):
     """The text up to the place of `rport`, or all of it, without `received`."""
     after_rport: str
 
+    def __init__(
+        self,
+        text: str,
+        transport: str,
+        sent_by: str,
+        port: int | None,
+        branch: str | None,
+        before_rport: str,
+        after_rport: str,
+        *,
+        asks_rport: bool,
+    ) -> None:
+        self.text = text
+        self.transport = transport
+        self.sent_by = sent_by
+        self.port = port
+        self.branch = branch
+        self.asks_rport = asks_rport
+        self.before_rport = before_rport
+        self.after_rport = after_rport
+
     @staticmethod
     def parse(text: str) -> Via:
         """Parse one Via value. Raises ParseError."""
@@ -55,7 +78,7 @@ class Via(NamedTuple):
             before, after = text.removesuffix(";rport"), ""
         asks_rport = bool(rport or rport_behind)
         port = _port(digits) if digits else None
-        return Via(text, transport, sent_by.lower(), port, branch, asks_rport, before, after)
+        return Via(text, transport, sent_by.lower(), port, branch, before, after, asks_rport=asks_rport)
 
     @property
     def host(self) -> str:
@@ -111,9 +134,9 @@ def _parse(text: str) -> Via:
         sent_by.lower(),
         _port(digits) if digits else None,
         param_of(params, "branch") or None,
-        place < len(params),
         start + _text_of(_clients_own(params[:place])),
         _text_of(_clients_own(params[place:])),
+        asks_rport=place < len(params),
     )
 
 

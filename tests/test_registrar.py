@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -332,7 +333,7 @@ def test_when_full_the_longest_unreachable_contact_goes() -> None:
 @pytest.mark.parametrize(("chance", "granted"), [(0.0, 1000), (0.5, 950), (1.0, 900)])
 def test_granted_times_are_spread(chance: float, granted: int) -> None:
     """Phones that came together, after a power cut, must not come back together."""
-    policy, who = RegistrarPolicy(expires_jitter=0.1), WHO._replace(chance=chance)
+    policy, who = RegistrarPolicy(expires_jitter=0.1), replace(WHO, chance=chance)
     result = process_register(_register("<sip:b@h>;expires=1000"), (), policy, who, now=0.0)
 
     assert [binding.granted for binding in result.changes.put] == [granted]
@@ -340,7 +341,7 @@ def test_granted_times_are_spread(chance: float, granted: int) -> None:
 
 def test_the_spread_never_goes_below_the_least() -> None:
     """RFC 3261 10.3: what we would refuse we do not grant."""
-    policy, who = RegistrarPolicy(min_expires=60, expires_jitter=0.5), WHO._replace(chance=1.0)
+    policy, who = RegistrarPolicy(min_expires=60, expires_jitter=0.5), replace(WHO, chance=1.0)
     result = process_register(_register("<sip:b@h>;expires=61"), (), policy, who, now=0.0)
 
     assert [binding.granted for binding in result.changes.put] == [60]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -74,12 +75,18 @@ class TransactionUser(Protocol):
         ...
 
 
-class Arrival(NamedTuple):
+@dataclass(slots=True, init=False)
+class Arrival:
     """A message that came, read."""
 
     message: Request | Response
     flow: Flow
     data: bytes
+
+    def __init__(self, message: Request | Response, flow: Flow, data: bytes) -> None:
+        self.message = message
+        self.flow = flow
+        self.data = data
 
 
 Came = TypeVar("Came", Arrival, "ServerTransaction")
@@ -308,7 +315,7 @@ class Endpoint:
 
     def _match(self, arrival: Arrival) -> ServerTransaction | None:
         """Give a message to the transaction that it belongs to, and return the one that a new request begins."""
-        message, flow, data = arrival
+        message, flow = arrival.message, arrival.flow
         try:
             if isinstance(message, Request):
                 return self._receive_request(message, flow)
@@ -316,7 +323,7 @@ class Endpoint:
                 raise message.defect
             self.transactions.receive_response(message)
         except ParseError as fault:
-            self._unreadable(fault, flow, data)
+            self._unreadable(fault, flow, arrival.data)
         return None
 
     def _receive_request(self, request: Request, flow: Flow) -> ServerTransaction | None:
