@@ -21,6 +21,8 @@ class Mode(Enum):
 class Quirk(Enum):
     """What has to be known of a family beside its forms."""
 
+    __hash__ = object.__hash__  # looked for in a set for every request; Enum's own hash is written in Python
+
     NO_OPTIONS = "no-options"
     """Takes harm from OPTIONS."""
     ANY_CHECK_SYNC_REBOOTS = "any-check-sync-reboots"

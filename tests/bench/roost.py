@@ -31,6 +31,8 @@ REPOSITORY = Path(__file__).parents[2]
 COMMAND = shlex.split(os.environ.get("ROOST_BENCH_COMMAND", f"{sys.executable} -m daemon"))
 """How the daemon is started: with another interpreter, or below a profiler."""
 
+WRITTEN_WITHIN = 1.5
+"""Seconds after the last answer until all is written that is answered before."""
 
 _TELL_PYTHON = "import sys; print('Python', sys.version.split()[0], 'of', sys.base_prefix)"
 
@@ -47,10 +49,9 @@ def what_is_measured() -> str:
 class Roost(ServerProcess):
     """One daemon with devices `p0` to `p<devices-1>`, in a directory that may hold those of an earlier one."""
 
-    settle = 0.0
-
     def __init__(self, directory: Path, devices: int, *, name: str = "Roost", **settings: str | int) -> None:
         self.name = name
+        self.settle = WRITTEN_WITHIN if settings.get("sip_durability") == "relaxed" else 0.0
         self.port, self.secure_port, self.api_port = free_port(), free_port(), free_port()
         if not directory.exists():
             directory.mkdir(parents=True)
