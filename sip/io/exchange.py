@@ -140,7 +140,7 @@ class ServerTransaction:
 
     def _encoded(self, response: Response) -> bytes:
         to = response.first("To")
-        if to is not None and response.status > 100 and ("tag" not in to.lower() or not has_tag(to)):
+        if to is not None and response.status > 100 and not has_tag(to):
             response.set("To", f"{to};tag={self.to_tag}")
         return response.encode()
 
