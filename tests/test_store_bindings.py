@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from owners import anyone, load
+from structlog.testing import capture_logs
 
 from api.ports import StoreUnavailable
 from daemon.store import Store
@@ -216,13 +217,15 @@ async def test_changes_that_come_during_a_commit_go_together_into_the_next(store
     assert len(await load(store.bindings)) == 1000
 
 
+def forbid(connection: sqlite3.Connection) -> None:
+    """Have the next write fail; the writer then opens another connection."""
+    connection.execute("PRAGMA query_only = ON").fetchall()
+
+
 async def test_failed_batch_is_told_to_all_and_stores_nothing(store: Store) -> None:
     """The registrar answers 503, and the next batch is tried."""
 
-    def forbid(statement: str, connection: sqlite3.Connection) -> None:
-        connection.execute(statement).fetchall()
-
-    await store.bindings._database.write(partial(forbid, "PRAGMA query_only = ON"))
+    await store.bindings._database.write(forbid)
     errors: list[Exception | None] = []
     store.bindings.save(BindingChanges(put=(binding("ann"),)), errors.append)
     with pytest.raises(StoreUnavailable):
@@ -254,6 +257,22 @@ async def test_what_nobody_waits_for_is_written_later_and_with_others(
     await store.close()
     assert {loaded.aor for loaded in await load(other.bindings)} == {"bob@example.org"}
     await other.close()
+
+
+async def test_what_nobody_waits_for_is_logged_where_it_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for all that a batch had, and where there is no more room."""
+    await store.bindings._database.write(forbid)
+    with capture_logs() as logs:
+        for user in ("ann", "bob"):
+            store.bindings.save(BindingChanges(put=(binding(user),)))
+        store.bindings.close()
+        while store.bindings.waiting:
+            await asyncio.sleep(0)
+        monkeypatch.setattr(bindings_module, "MAX_PENDING", 0)
+        store.bindings.save(BindingChanges(put=(binding("eve"),)))
+
+    assert [each["changes"] for each in logs if each["event"] == "registration.not_stored"] == [2, 1]
+    assert await load(store.bindings) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 200])

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MAX_PENDING = 200_000  # changes that wait to be written: twice all the phones of the largest system we test
-MAX_BATCH = 4_000  # calls of `save` in one job: to sort their keys holds the interpreter for two milliseconds
+MAX_BATCH = 4_000  # calls of `save` in one job: to sort them holds the interpreter for two milliseconds
 LATER = 1.0  # seconds that changes wait for others where nobody waits for them: what a power cut may take
 _TRANSPORTS: Final = {transport.value: transport for transport in Transport}
 _TRANSPORT_NAMES: Final = {transport: name for name, transport in _TRANSPORTS.items()}
