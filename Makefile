@@ -20,7 +20,8 @@ FUZZ_SECONDS ?= 60
 PYTHONS := python3.11 python3.12 python3.10 python3
 
 # Programs of the real peers, and the Debian packages that have them.
-PEERS := sipp=sip-tester baresip=baresip-core sipsak=sipsak sip-options=sofia-sip-bin svmap=sipvicious tshark=tshark sngrep=sngrep curl=curl jq=jq
+PEERS := sipp=sip-tester baresip=baresip-core sipsak=sipsak sip-options=sofia-sip-bin svmap=sipvicious tshark=tshark \
+	sngrep=sngrep curl=curl jq=jq ip=iproute2 nft=nftables
 # Programs that Debian's package is tried with.
 PACKAGERS := lintian=lintian mmdebstrap=mmdebstrap systemd-nspawn=systemd-container
 APT := DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0
