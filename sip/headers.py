@@ -127,7 +127,7 @@ def split_values(text: str) -> list[str]:
 
 
 def split_first(text: str) -> tuple[str, str]:
-    """Split the first of the values of a header off; what follows its comma is returned as it is."""
+    """Return the first value of a header, and in one piece what follows its comma, empty where nothing does."""
     if "," in text:
         for piece in _PIECE.finditer(text):
             if piece[0] == ",":

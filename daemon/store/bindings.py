@@ -198,18 +198,23 @@ class StoredBindings:
         nobodys = batch.saved - len(batch.waiting)
         self.waiting -= nobodys
         if nobodys and reason is not None:
-            log.warning("registration.not_stored", reason=str(reason), changes=nobodys)
+            _log_lost(reason, nobodys)
 
     def _refuse(self, done: Done | None, reason: StoreUnavailable) -> None:
         if done is not None:
             asyncio.get_running_loop().call_soon(done, reason)
         else:
-            log.warning("registration.not_stored", reason=str(reason), changes=1)
+            _log_lost(reason, 1)
 
     def _tell(self, settled: tuple[Done, Exception | None]) -> None:
         done, reason = settled
         self.waiting -= 1
         done(reason)
+
+
+def _log_lost(reason: Exception, changes: int) -> None:
+    """Tell of changes that are not stored where nobody waits to be told."""
+    log.warning("registration.not_stored", reason=str(reason), changes=changes)
 
 
 def _execute(sql: str, parameters: Sequence[object], connection: sqlite3.Connection) -> None:

@@ -32,7 +32,7 @@ COMMAND = shlex.split(os.environ.get("ROOST_BENCH_COMMAND", f"{sys.executable} -
 """How the daemon is started: with another interpreter, or below a profiler."""
 
 WRITTEN_WITHIN = 1.5
-"""Seconds after the last answer until all is written that is answered before."""
+"""Seconds after the last answer until what was answered before is written: the store's `LATER` and a transaction."""
 
 _TELL_PYTHON = "import sys; print('Python', sys.version.split()[0], 'of', sys.base_prefix)"
 
