@@ -23,7 +23,7 @@ MAX_CONTACT: Final = 1024  # characters of a Contact value that we are asked to 
 MAX_WISHES: Final = 128  # Contact values of one request: a phone has one or two, max_contacts goes to 100
 MAX_PATH: Final = 8  # hops; each edge proxy adds one
 
-_USUAL_TO: Final = re.compile(r'(?:"[^"\\]*"\s*)?<sips?:([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+)>\Z')  # as phones write it
+_USUAL_TO: Final = re.compile(r'(?:"[^"\\]*"\s*|)<sips?:([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+)>\Z')  # as phones write it
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,8 @@ def _wishes(request: Request) -> tuple[list[_Wish], bool]:
 def _wish(value: str, default: int) -> _Wish:
     if len(value) > MAX_CONTACT:
         raise ParseError("the Contact is too long")
-    _, uri, params = NameAddr.parse(value)
+    contact = NameAddr.parse(value)
+    uri, params = contact.uri, contact.params
     if not params:
         return _Wish(uri, default)
     expires = param_of(params, "expires")

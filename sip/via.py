@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from sip.errors import ParseError
-from sip.headers import Params, param_of, parse_params_verbatim
+from sip.headers import PLAIN, Params, param_of, parse_params_verbatim
 
 MAGIC_COOKIE: Final = "z9hG4bK"
 """What the branch of every RFC 3261 request begins with (RFC 3261 8.1.1.7)."""
 
-_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+"
+_HOST = r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]"
 _SENT: Final = re.compile(
     r"\s*SIP\s*/\s*[0-9]\.[0-9]\s*/\s*(?P<transport>[A-Za-z0-9.!%*_+`'~-]+)\s+"
     rf"(?P<host>{_HOST})\s*(?::\s*(?P<port>[0-9]{{1,5}})\s*)?\Z"
 )
 _USUAL: Final = re.compile(  # as nearly every phone writes it
-    rf"SIP/2\.0/([A-Z]+) ((?:{_HOST})(?::([0-9]{{1,5}}))?)(;rport)?;branch=([^\s;,=\"<>]+)(;rport)?\Z"
+    rf"SIP/2\.0/([A-Z]+) ((?:{_HOST})(?::([0-9]{{1,5}})|))(;rport|);branch=([{PLAIN}]+)(;rport|)\Z"
 )
 
 
