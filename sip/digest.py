@@ -289,21 +289,21 @@ def parse_auth(text: str) -> tuple[str, dict[str, str]]:
 
 def _plain_params(text: str) -> dict[str, str] | None:
     """Read parameters as nearly every phone writes them, in half the time; None where it is not so simple."""
+    pieces = text.split(", ")
     params: dict[str, str] = {}
-    for piece in text.split(", "):
+    for piece in pieces:
         name, _, value = piece.partition("=")
-        if name not in _USUAL_PARAMS or name in params:
-            return None
         if value[:1] == '"':
             inner = value[1:-1]
-            if value[-1] != '"' or len(value) < 2 or '"' in inner or "\\" in inner:
+            if value[-1] != '"' or len(value) < 2 or '"' in inner:
                 return None
             params[name] = inner
         elif value.isalnum() or TOKEN.match(value):
             params[name] = value
         else:
             return None
-    return params
+    simple = len(params) == len(pieces) and _USUAL_PARAMS.issuperset(params) and "\\" not in text
+    return params if simple else None
 
 
 def _any_params(text: str) -> dict[str, str]:

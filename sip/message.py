@@ -342,9 +342,10 @@ def _index(message: Message, lines: list[str]) -> None:
         del lines[MAX_HEADER_LINES:]
     last = ""
     for line in lines[1:]:
-        written, colon, value = line.partition(":")
+        written, colon, value = line.partition(": ")
         name = usual.get(written)
         if name is None:
+            written, colon, value = line.partition(":")
             if line[:1] in _BLANKS and last:
                 _unfold(message, last, line)
                 continue

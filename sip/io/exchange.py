@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sip.message import Request, Response
     from sip.via import Via
 
-_64_BITS: Final = 2**64 - 1
+_63_BITS: Final = 2**63 - 1
 
 ServerKey = tuple[object, ...]
 Identity = tuple["str | None", "str | None", "str | None"]
@@ -117,7 +117,7 @@ class ServerTransaction:
         """Send a final response and keep no state (RFC 3261 8.2.7): a challenge or a refusal that costs us nothing."""
         if not self._to_tag:
             # RFC 3261 8.2.7: without state, MUST give the same tag again should the request come again.
-            self._to_tag = f"{hash(self.key) & _64_BITS:016x}"
+            self._to_tag = str(hash(self.key) & _63_BITS)
         self._last = self._encoded(response)
         self.forget()
         self._layer.send_last(self)
